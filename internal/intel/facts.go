@@ -1,0 +1,146 @@
+package intel
+
+import "time"
+
+// Seconds is a moment in whole Unix seconds, UTC. Zero means unknown.
+type Seconds int64
+
+// SecondsOf cuts t to whole seconds; the zero time is zero.
+func SecondsOf(t time.Time) Seconds {
+	if t.IsZero() {
+		return 0
+	}
+	return Seconds(t.Unix())
+}
+
+// Time returns the moment, the zero time when unknown.
+func (s Seconds) Time() time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}
+
+// Tally is what merging keeps of many observations of one fact.
+type Tally struct {
+	Count   uint64   // how often it was observed
+	First   Seconds  // when it first happened
+	Last    Seconds  // when it last happened
+	Learned Seconds  // when Spoor first heard of it
+	Sources []string // who says so, sorted, at most 16; shared, not to be changed
+}
+
+// Row is one merged fact and its tally.
+type Row[T any] struct {
+	Value T
+	Tally
+}
+
+// Related is the other file of a relation.
+type Related struct {
+	Hash Hash   // its strongest known hash; zero when it is known by path and name alone
+	Path string // where it was in the latest observation that says
+	Name string
+	Weak bool  // every observation of it was a weak match
+	Head *Head // what a verdict on it needs; never nil when Hash is not zero
+}
+
+// WebAddress is a URL of a relation with what is known of it.
+type WebAddress struct {
+	Address
+	Listings []Row[Listing] // of the URL itself, its host and its registered domain
+	IPs      int            // IP addresses that the host was seen to resolve to
+}
+
+// Head is what a verdict needs of a file: few rows, kept at the head of its partition.
+type Head struct {
+	File         Hashes // every hash that names the file
+	Seen         Tally  // its sightings: hits, first and last seen
+	Attributes   []Row[Attribute]
+	Detections   []Row[Detection]
+	Listings     []Row[Listing]
+	Verdicts     []Row[AnalystVerdict]
+	Signatures   []Row[Signature]
+	Publications []Row[Publication]
+}
+
+// Known reports whether anything at all but its hash is known of the file.
+func (h *Head) Known() bool {
+	return h.Seen.Count > 0 || len(h.Attributes)+len(h.Detections)+len(h.Listings)+len(h.Verdicts)+len(h.Signatures)+len(h.Publications) > 0
+}
+
+// Gap says what a relation's head does not hold because it grew past its bound.
+type Gap struct {
+	Rows uint64 // rows that are left out of the answer; paging reaches them
+	Hits uint64 // their hits
+}
+
+// Conflict is a hash that is tied to more than one file, or a second hash of one algorithm for one file.
+type Conflict struct {
+	Hash  Hash   // the hash in dispute
+	Other Hash   // the other file (or the hash that this file also has) that claims it
+	Count uint64 // how many observations make that claim
+}
+
+// Facts is what the store recalls of one file.
+type Facts struct {
+	Head
+	Asked     Hash // the hash of the question
+	HostCount uint64
+	Conflicts []Conflict
+
+	Certificates []Row[Certificate]
+	FuzzyHashes  []Row[FuzzyHash]
+	Paths        []Row[string]
+	Names        []Row[string]
+	Hosts        []Row[string]
+
+	Started, StartedBy       []Row[Related]
+	Downloaded, DownloadedBy []Row[Related]
+	Contains, ContainedIn    []Row[Related]
+
+	DownloadedFrom, Accessed []Row[WebAddress]
+
+	Similar []Resemblance
+
+	Gaps map[Section]Gap // by relation; only those that are cut
+}
+
+// Resemblance is another file that shares a fuzzy hash.
+type Resemblance struct {
+	Head *Head
+	By   FuzzyHash // what the two share
+}
+
+// Section names a group of facts that can be asked for alone.
+type Section uint32
+
+// The groups. Head facts are always recalled.
+const (
+	SectionPaths Section = 1 << iota
+	SectionNames
+	SectionHosts
+	SectionStarted
+	SectionStartedBy
+	SectionDownloaded
+	SectionDownloadedBy
+	SectionContains
+	SectionContainedIn
+	SectionDownloadedFrom
+	SectionAccessed
+	SectionCertificates
+	SectionFuzzyHashes
+	SectionSimilar
+
+	AllSections Section = 1<<iota - 1
+)
+
+// AddressFacts is what the store recalls of a URL, domain or IP address.
+type AddressFacts struct {
+	Address
+	Listings   []Row[Listing]
+	Downloaded []Row[Related] // files that came from it
+	Accessed   []Row[Related] // files that contacted it
+	URLs       []Row[string]  // of a domain or IP address: URLs seen on it
+	IPs        []Row[string]  // of a domain: what it resolved to
+}
