@@ -213,3 +213,14 @@ func (s Hashes) check() error {
 	}
 	return nil
 }
+
+// Byte returns the i-th byte of the hash, 0 past its end.
+func (h Hash) Byte(i int) byte {
+	if i < h.alg.Size() {
+		return h.sum[i]
+	}
+	return 0
+}
+
+// Prefix appends the first n bytes to dst.
+func (h Hash) Prefix(dst []byte, n int) []byte { return append(dst, h.sum[:min(n, h.alg.Size())]...) }

@@ -30,12 +30,12 @@ type Batch struct {
 	Writes []Write // a row may stand in it more than once
 }
 
-// Range names rows of one partition: From <= key < To. A nil bound is open.
+// Range names rows of one partition, From <= key < To with a nil bound open, or lists partitions by Prefix.
 type Range struct {
 	Partition []byte
 	From, To  []byte
-	// Prefix makes the range cover every partition of the given length whose name begins with Partition;
-	// 0 means just the partition itself. From and To are then ignored.
+	// Prefix, when not 0, makes the range list partitions instead of rows: the first row of every partition that is
+	// Prefix bytes long and whose name begins with Partition. From and To are then ignored.
 	Prefix int
 	// Limit is the greatest number of rows to yield; 0 means no limit.
 	Limit int

@@ -1,0 +1,295 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"spoor/internal/intel"
+	"spoor/internal/kv"
+)
+
+// Hubs: relations that grow without bound.
+//
+// The empty file, svchost.exe or a shared DLL have a million rows in one relation, and reading costs 100 ns a row. So a relation
+// that has taken many new rows is rolled back in the background to its best rows: those of related files that are red or orange,
+// then three quarters by hits, one quarter the newest. The others move, in the same atomic step, to a tail partition that only
+// paging reads, and two gap rows say how many they were. A row that comes back after it was moved starts again at the head with
+// its new hits only; its whole count is the sum of head and tail, which paging gives.
+//
+// Writers count row writes of a relation in a table of counters that relations share: a false alarm costs one scan of a few rows.
+
+const (
+	hubCounters = 1 << 16
+	hubQueue    = 1024
+	maxGraves   = 1 << 17 // rows whose related file's head is read before a roll-back
+)
+
+type hubs struct {
+	s        *Store
+	rows     int // C: how many stay
+	counters []atomic.Uint32
+	queue    chan hub
+	mu       sync.Mutex
+	queued   map[string]bool
+	ctx      context.Context
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+	pending  atomic.Int64
+}
+
+type hub struct {
+	partition string
+	tag       byte
+}
+
+func newHubs(s *Store, rows int) *hubs {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &hubs{s: s, rows: rows, counters: make([]atomic.Uint32, hubCounters), queue: make(chan hub, hubQueue),
+		queued: make(map[string]bool), ctx: ctx, cancel: cancel}
+	h.done.Add(1)
+	go h.run()
+	return h
+}
+
+func (h *hubs) stop() {
+	h.cancel()
+	h.done.Wait()
+}
+
+// trigger is how many row writes to a relation call for a look at it.
+func (h *hubs) trigger() int { return 8 * h.rows }
+
+// scanBudget is how many rows of one relation a read looks at: what can come together between two roll-backs, and some.
+func (h *hubs) scanBudget() int { return 10 * h.rows }
+
+// wrote counts one row write.
+func (h *hubs) wrote(w *kv.Write) {
+	if len(w.Key) == 0 || w.Key[0] < endOfHead {
+		return
+	}
+	switch w.Partition[0] {
+	case spaceFile, spaceURL, spaceHost, spaceFuzzy, spaceCertificate, spacePublication:
+	default:
+		return
+	}
+	c := &h.counters[(xxhash.Sum64(w.Partition)+uint64(w.Key[0])*0x9E3779B97F4A7C15)%hubCounters]
+	if c.Add(1) >= uint32(h.trigger()) {
+		c.Store(0)
+		h.tell(w.Partition, w.Key[0])
+	}
+}
+
+// tell asks for a look at a relation. It never waits: a full queue drops the call, and a later write or read tells again.
+func (h *hubs) tell(partition []byte, tag byte) {
+	k := string(append(partition[:len(partition):len(partition)], tag))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.queued[k] {
+		return
+	}
+	select {
+	case h.queue <- hub{string(partition), tag}:
+		h.queued[k] = true
+		h.pending.Add(1)
+	default:
+	}
+}
+
+func (h *hubs) run() {
+	defer h.done.Done()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case u := <-h.queue:
+			h.mu.Lock()
+			delete(h.queued, string(append([]byte(u.partition), u.tag)))
+			h.mu.Unlock()
+			if err := h.rollBack(h.ctx, u); err != nil && h.ctx.Err() == nil {
+				h.s.log.Error("a large relation could not be rolled back; it will be tried again when it grows", "error", err)
+			}
+			h.pending.Add(-1)
+		}
+	}
+}
+
+// Settle waits until every relation that waits for a roll-back has had it. For tests and for bench.
+func (s *Store) Settle(ctx context.Context) error {
+	for s.hubs.pending.Load() > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// score is what of a row decides whether it stays.
+type score struct {
+	count uint64
+	last  int64
+	key   string
+	index int
+}
+
+// choose marks the indices of the best scores: the graves, then by hits, then the newest. It sorts scores.
+func (h *hubs) choose(scores []score, grave map[string]bool) []bool {
+	keep := make([]bool, len(scores))
+	kept := 0
+	for _, s := range scores {
+		if kept < h.rows/4 && grave[s.key] {
+			keep[s.index] = true
+			kept++
+		}
+	}
+	take := func(until int, compare func(a, b score) int) {
+		slices.SortFunc(scores, compare)
+		for _, s := range scores {
+			if kept >= until {
+				return
+			}
+			if !keep[s.index] {
+				keep[s.index] = true
+				kept++
+			}
+		}
+	}
+	take(max(kept, h.rows*3/4), func(a, b score) int {
+		return cmp.Or(-cmp.Compare(a.count, b.count), -cmp.Compare(a.last, b.last), strings.Compare(a.key, b.key))
+	})
+	take(h.rows, func(a, b score) int {
+		return cmp.Or(-cmp.Compare(a.last, b.last), -cmp.Compare(a.count, b.count), strings.Compare(a.key, b.key))
+	})
+	return keep
+}
+
+// best returns the rows of a relation that an answer looks at, in their order.
+func (h *hubs) best(rows []row) []row {
+	if len(rows) <= h.rows {
+		return rows
+	}
+	scores := make([]score, len(rows))
+	for i := range rows {
+		scores[i] = score{rows[i].tally.Count, int64(rows[i].tally.Last), rows[i].object, i}
+	}
+	keep := h.choose(scores, nil)
+	out := make([]row, 0, h.rows)
+	for i := range rows {
+		if keep[i] {
+			out = append(out, rows[i])
+		}
+	}
+	return out
+}
+
+// rollBack moves all but the best rows of a relation to its tail, if it has grown to more than twice what stays.
+func (h *hubs) rollBack(ctx context.Context, u hub) error {
+	partition := []byte(u.partition)
+	r := kv.Range{Partition: partition, From: tagBound(u.tag), To: tagBound(u.tag + 1)}
+	grave, rows, err := h.graves(ctx, r)
+	if err != nil || rows <= 2*h.rows {
+		return err
+	}
+	err = h.s.kv.Rewrite(ctx, r, func(rows []kv.Row) ([]kv.Row, []kv.Write, error) {
+		scores := make([]score, len(rows))
+		for i := range rows {
+			scores[i] = score{rows[i].Value.Count, rows[i].Value.Last, string(rows[i].Key), i}
+		}
+		keep := h.choose(scores, grave)
+		kept := make([]kv.Row, 0, h.rows)
+		var moved []kv.Write
+		var hits uint64
+		tail := append([]byte{spaceTail}, partition...)
+		for i := range rows {
+			if keep[i] {
+				kept = append(kept, rows[i])
+				continue
+			}
+			hits += rows[i].Value.Count
+			moved = append(moved, kv.Write{Partition: tail, Key: rows[i].Key, Value: rows[i].Value})
+		}
+		for _, g := range []struct {
+			what  byte
+			count uint64
+		}{{'r', uint64(len(moved))}, {'h', hits}} {
+			k := key{tag: tagGap, detail: [2]byte{u.tag, g.what}}
+			moved = append(moved, kv.Write{Partition: partition, Key: k.append(nil), Value: &kv.Value{Count: g.count}})
+		}
+		return kept, moved, nil
+	})
+	h.s.changes.slots[h.s.changes.slot(partition)].Add(1)
+	return err
+}
+
+// graves returns the keys of the rows whose related file is red or orange by any of its own facts, and how many rows there are.
+func (h *hubs) graves(ctx context.Context, r kv.Range) (grave map[string]bool, rows int, err error) {
+	v := h.s.View(intel.TLPRed)
+	keys := map[intel.Hash][]string{}
+	err = h.s.kv.Scan(ctx, []kv.Range{r}, func(kr kv.Row) error {
+		rows++
+		if len(keys) >= maxGraves || kr.Key[0] < tagStarted || kr.Key[0] > tagContainedIn {
+			return nil
+		}
+		if k, ok := parseKey(kr.Key, kr.Value.Text); ok {
+			if hash, _, _, ok := parseFileObject(string(k.object)); ok && !hash.IsZero() {
+				keys[hash] = append(keys[hash], string(kr.Key))
+			}
+		}
+		return nil
+	})
+	if err != nil || rows <= 2*h.rows {
+		return nil, rows, err
+	}
+	grave = map[string]bool{}
+	chunk := make([]intel.Hash, 0, 256)
+	flush := func() error {
+		heads, err := v.resolve(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		for _, hash := range chunk {
+			if isGrave(heads[hash].head) {
+				for _, k := range keys[hash] {
+					grave[k] = true
+				}
+			}
+		}
+		chunk = chunk[:0]
+		v.stamps = v.stamps[:0]
+		return nil
+	}
+	for hash := range keys {
+		if chunk = append(chunk, hash); len(chunk) == cap(chunk) {
+			if err := flush(); err != nil {
+				return nil, rows, err
+			}
+		}
+	}
+	return grave, rows, flush()
+}
+
+func isGrave(h *intel.Head) bool {
+	for i := range h.Detections {
+		if h.Detections[i].Value.Zone >= intel.Orange {
+			return true
+		}
+	}
+	for i := range h.Listings {
+		if h.Listings[i].Value.Zone >= intel.Orange {
+			return true
+		}
+	}
+	for i := range h.Verdicts {
+		if h.Verdicts[i].Value.Zone >= intel.Orange {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,414 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"spoor/internal/intel"
+	"spoor/internal/kv"
+)
+
+// Recall returns the facts of the file that h names, with the groups that want names. It fails with [intel.ErrUnknown] when nothing at
+// all is known of h, and with [intel.ErrUnavailable] when the engine cannot answer.
+func (v *View) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*intel.Facts, error) {
+	if want&intel.SectionSimilar != 0 {
+		want |= intel.SectionFuzzyHashes
+	}
+	g := &graph{asked: h}
+	g.add(h)
+	if err := v.load(ctx, []*graph{g}, want); err != nil {
+		return nil, err
+	}
+	id := g.decide()
+	rows := united(id.unite)
+	if !slices.ContainsFunc(rows, func(r row) bool { return r.tag != tagGap }) {
+		return nil, fmt.Errorf("nothing is known of %s %s: %w", h.Algorithm(), h, intel.ErrUnknown)
+	}
+	f := &intel.Facts{Asked: h, Conflicts: id.conflicts}
+	f.Head = *headOf(id.hashes, rows)
+	if err := v.body(ctx, f, rows, want); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// headOf makes the head of a file of its united rows.
+func headOf(hashes intel.Hashes, rows []row) *intel.Head {
+	h := &intel.Head{File: hashes}
+	for i := range rows {
+		r := &rows[i]
+		switch r.tag {
+		case tagSeen:
+			h.Seen = r.tally
+		case tagAttribute:
+			name, value := cutPair(r.object)
+			h.Attributes = append(h.Attributes, intel.Row[intel.Attribute]{Value: intel.Attribute{Name: intel.AttributeName(name), Value: value}, Tally: r.tally})
+		case tagDetection:
+			name, method := cutPair(r.object)
+			h.Detections = append(h.Detections, intel.Row[intel.Detection]{Value: intel.Detection{Name: name, Method: method, Zone: intel.Zone(r.detail[0]), URL: r.extra}, Tally: r.tally})
+		case tagListing:
+			h.Listings = append(h.Listings, listingOf(r))
+		case tagVerdict:
+			analyst, comment := cutPair(r.object)
+			h.Verdicts = append(h.Verdicts, intel.Row[intel.AnalystVerdict]{Value: intel.AnalystVerdict{Zone: intel.Zone(r.detail[0]), Analyst: analyst, Comment: comment}, Tally: r.tally})
+		case tagSignature:
+			status := intel.NotTrusted
+			if int(r.detail[0]) < len(statuses) {
+				status = statuses[r.detail[0]]
+			}
+			h.Signatures = append(h.Signatures, intel.Row[intel.Signature]{Value: intel.Signature{Signer: r.object, Status: status}, Tally: r.tally})
+		case tagPublication:
+			typ, id := cutPair(r.object)
+			title, url := cutPair(r.extra)
+			h.Publications = append(h.Publications, intel.Row[intel.Publication]{Value: intel.Publication{ID: id, Type: intel.PublicationType(typ), Title: title, URL: url}, Tally: r.tally})
+		default:
+			if r.tag >= endOfHead {
+				return h
+			}
+		}
+	}
+	return h
+}
+
+func listingOf(r *row) intel.Row[intel.Listing] {
+	feed, threat := cutPair(r.object)
+	return intel.Row[intel.Listing]{Value: intel.Listing{Feed: feed, Threat: threat, Zone: intel.Zone(r.detail[0])}, Tally: r.tally}
+}
+
+// body fills what follows the head.
+func (v *View) body(ctx context.Context, f *intel.Facts, rows []row, want intel.Section) error {
+	byTag := func(tag byte) []row {
+		lo, _ := slices.BinarySearchFunc(rows, tag, func(r row, t byte) int { return int(r.tag) - int(t) })
+		hi, _ := slices.BinarySearchFunc(rows, int(tag)+1, func(r row, t int) int { return int(r.tag) - t })
+		return rows[lo:hi]
+	}
+	gaps := map[byte]intel.Gap{}
+	for _, r := range byTag(tagGap) {
+		g := gaps[r.detail[0]]
+		if r.detail[1] == 'r' {
+			g.Rows += r.tally.Count
+		} else {
+			g.Hits += r.tally.Count
+		}
+		gaps[r.detail[0]] = g
+	}
+	// wanted returns the best rows of a relation, and notes what is left out.
+	wanted := func(s intel.Section) []row {
+		if want&s == 0 {
+			return nil
+		}
+		tag := tagOf(s)
+		all := byTag(tag)
+		best := v.s.hubs.best(all)
+		gap := gaps[tag]
+		gap.Rows += uint64(len(all) - len(best))
+		gap.Hits += hitsOf(all) - hitsOf(best)
+		if gap.Rows > 0 {
+			if f.Gaps == nil {
+				f.Gaps = map[intel.Section]intel.Gap{}
+			}
+			f.Gaps[s] = gap
+		}
+		return best
+	}
+	texts := func(s intel.Section) []intel.Row[string] {
+		rs := wanted(s)
+		out := make([]intel.Row[string], len(rs))
+		for i := range rs {
+			out[i] = intel.Row[string]{Value: rs[i].object, Tally: rs[i].tally}
+		}
+		return out
+	}
+	if seen := byTag(tagSeen); len(seen) > 0 && seen[0].hosts != nil {
+		f.HostCount = seen[0].hosts.Count()
+	}
+	f.Paths = texts(intel.SectionPaths)
+	f.Names = texts(intel.SectionNames)
+	f.Hosts = texts(intel.SectionHosts)
+	if want&intel.SectionHosts != 0 && f.Gaps[intel.SectionHosts].Rows == 0 {
+		f.HostCount = uint64(len(f.Hosts)) // exact
+	}
+	for _, r := range wanted(intel.SectionCertificates) {
+		var c intel.Certificate
+		if json.Unmarshal([]byte(r.extra), &c) == nil {
+			f.Certificates = append(f.Certificates, intel.Row[intel.Certificate]{Value: c, Tally: r.tally})
+		}
+	}
+	for _, r := range wanted(intel.SectionFuzzyHashes) {
+		a, value := cutPair(r.object)
+		f.FuzzyHashes = append(f.FuzzyHashes, intel.Row[intel.FuzzyHash]{Value: intel.FuzzyHash{Algorithm: intel.FuzzyAlgorithm(a), Value: value}, Tally: r.tally})
+	}
+	relations := []struct {
+		section intel.Section
+		into    *[]intel.Row[intel.Related]
+	}{
+		{intel.SectionStarted, &f.Started}, {intel.SectionStartedBy, &f.StartedBy},
+		{intel.SectionDownloaded, &f.Downloaded}, {intel.SectionDownloadedBy, &f.DownloadedBy},
+		{intel.SectionContains, &f.Contains}, {intel.SectionContainedIn, &f.ContainedIn},
+	}
+	sets := make([][]row, len(relations))
+	for i, r := range relations {
+		sets[i] = wanted(r.section)
+	}
+	related, err := v.related(ctx, sets)
+	if err != nil {
+		return err
+	}
+	for i, r := range relations {
+		*r.into = related[i]
+	}
+	if f.DownloadedFrom, err = v.addresses(ctx, wanted(intel.SectionDownloadedFrom)); err != nil {
+		return err
+	}
+	if f.Accessed, err = v.addresses(ctx, wanted(intel.SectionAccessed)); err != nil {
+		return err
+	}
+	if want&intel.SectionSimilar != 0 {
+		if f.Similar, err = v.similar(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hitsOf(rows []row) (n uint64) {
+	for i := range rows {
+		n += rows[i].tally.Count
+	}
+	return n
+}
+
+// related resolves the files of several sets of relation rows at once, and unites rows that name one file by different hashes.
+func (v *View) related(ctx context.Context, sets [][]row) ([][]intel.Row[intel.Related], error) {
+	var hashes []intel.Hash
+	for _, rows := range sets {
+		for i := range rows {
+			if h, _, _, ok := parseFileObject(rows[i].object); ok && !h.IsZero() {
+				hashes = append(hashes, h)
+			}
+		}
+	}
+	heads, err := v.resolve(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
+	type place struct {
+		row intel.Row[intel.Related]
+		at  int64 // of path and name
+	}
+	out := make([][]intel.Row[intel.Related], len(sets))
+	for i, rows := range sets {
+		places := make([]place, 0, len(rows))
+		index := make(map[string]int, len(rows))
+		for j := range rows {
+			r := &rows[j]
+			h, path, name, ok := parseFileObject(r.object)
+			if !ok {
+				continue
+			}
+			p := place{at: r.at, row: intel.Row[intel.Related]{Tally: r.tally, Value: intel.Related{Path: path, Name: name, Weak: r.detail[0] == 1}}}
+			id := r.object
+			if !h.IsZero() {
+				c := heads[h]
+				p.row.Value.Hash, p.row.Value.Head = c.canonical, c.head
+				p.row.Value.Path, p.row.Value.Name = cutPair(r.extra)
+				id = string(c.canonical.Append([]byte{byte(c.canonical.Algorithm())}))
+			}
+			if p.row.Value.Name == "" {
+				p.row.Value.Name = intel.BaseName(p.row.Value.Path)
+			}
+			k, seen := index[id]
+			if !seen {
+				index[id] = len(places)
+				places = append(places, p)
+				continue
+			}
+			old := &places[k]
+			addTally(&old.row.Tally, &p.row.Tally)
+			old.row.Value.Weak = old.row.Value.Weak && p.row.Value.Weak
+			if later(p.at, p.row.Value.Path, p.row.Value.Name, old.at, old.row.Value.Path, old.row.Value.Name) {
+				old.at, old.row.Value.Path, old.row.Value.Name = p.at, p.row.Value.Path, p.row.Value.Name
+			}
+		}
+		out[i] = make([]intel.Row[intel.Related], len(places))
+		for k := range places {
+			out[i][k] = places[k].row
+		}
+	}
+	return out, nil
+}
+
+// later is the last-writer rule for a path and name, as kv has it for texts.
+func later(at int64, path, name string, oldAt int64, oldPath, oldName string) bool {
+	if path == "" && name == "" {
+		return false
+	}
+	if oldPath == "" && oldName == "" || at != oldAt {
+		return oldPath == "" && oldName == "" || at > oldAt
+	}
+	return pair(path, name) > pair(oldPath, oldName)
+}
+
+// resolve returns the canonical hash and head of every hash, from the cache where that is fresh.
+func (v *View) resolve(ctx context.Context, hashes []intel.Hash) (map[intel.Hash]*cachedHead, error) {
+	out := make(map[intel.Hash]*cachedHead, len(hashes))
+	var graphs []*graph
+	for _, h := range hashes {
+		if _, ok := out[h]; ok {
+			continue
+		}
+		if c := v.s.heads.get(headKey{h, v.clearance}); c != nil && v.s.changes.fresh(c.stamps) {
+			out[h] = c
+			v.stamps = append(v.stamps, c.stamps...)
+			continue
+		}
+		out[h] = nil
+		g := &graph{asked: h}
+		g.add(h)
+		graphs = append(graphs, g)
+	}
+	if len(graphs) == 0 {
+		return out, nil
+	}
+	// The stamps of what is read now are taken anew for each head, before the read, so that the cache is exact.
+	for len(graphs) > 0 {
+		some := graphs[:min(len(graphs), 256)]
+		graphs = graphs[len(some):]
+		w := &View{s: v.s, clearance: v.clearance}
+		if err := w.load(ctx, some, 0); err != nil {
+			return nil, err
+		}
+		v.stamps = append(v.stamps, w.stamps...)
+		stamps := make(map[uint32]stamp, len(w.stamps))
+		for _, st := range w.stamps {
+			if _, ok := stamps[st.slot]; !ok { // the first, taken before any read
+				stamps[st.slot] = st
+			}
+		}
+		for _, g := range some {
+			id := g.decide()
+			c := &cachedHead{canonical: id.canonical, head: headOf(id.hashes, united(id.unite))}
+			for _, n := range g.nodes {
+				c.stamps = append(c.stamps, stamps[v.s.changes.slot(filePartition(nil, n.hash))])
+				if n.hash.Algorithm() < intel.SHA256 {
+					c.stamps = append(c.stamps, stamps[v.s.changes.slot(aliasPartition(nil, n.hash))])
+				}
+			}
+			v.s.heads.put(headKey{g.asked, v.clearance}, c)
+			out[g.asked] = c
+		}
+	}
+	return out, nil
+}
+
+// Relatives returns, for each file, the rows of one relation. An unknown file has none.
+func (v *View) Relatives(ctx context.Context, files []intel.Hash, relation intel.Section) ([][]intel.Row[intel.Related], error) {
+	sets, err := v.group(ctx, files, relation)
+	if err != nil {
+		return nil, err
+	}
+	return v.related(ctx, sets)
+}
+
+// Certificates returns the certificates of each file.
+func (v *View) Certificates(ctx context.Context, files []intel.Hash) ([][]intel.Row[intel.Certificate], error) {
+	sets, err := v.group(ctx, files, intel.SectionCertificates)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]intel.Row[intel.Certificate], len(sets))
+	for i, rows := range sets {
+		for _, r := range rows {
+			var c intel.Certificate
+			if json.Unmarshal([]byte(r.extra), &c) == nil {
+				out[i] = append(out[i], intel.Row[intel.Certificate]{Value: c, Tally: r.tally})
+			}
+		}
+	}
+	return out, nil
+}
+
+// group returns the rows of one group of each file.
+func (v *View) group(ctx context.Context, files []intel.Hash, section intel.Section) ([][]row, error) {
+	graphs := make([]*graph, len(files))
+	for i, h := range files {
+		graphs[i] = &graph{asked: h}
+		graphs[i].add(h)
+	}
+	if err := v.load(ctx, graphs, section); err != nil {
+		return nil, err
+	}
+	out := make([][]row, len(files))
+	tag := tagOf(section)
+	for i, g := range graphs {
+		id := g.decide()
+		rows := united(id.unite)
+		lo := slices.IndexFunc(rows, func(r row) bool { return r.tag == tag })
+		if lo >= 0 {
+			hi := lo
+			for hi < len(rows) && rows[hi].tag == tag {
+				hi++
+			}
+			out[i] = v.s.hubs.best(rows[lo:hi])
+		}
+	}
+	return out, nil
+}
+
+// maxAlike bounds how many files that share one fuzzy hash are looked at.
+const maxAlike = 200
+
+// similar finds the files that share a fuzzy hash with f. (Nearness is for the similarity index; sharing is exact.)
+func (v *View) similar(ctx context.Context, f *intel.Facts) ([]intel.Resemblance, error) {
+	var ranges []kv.Range
+	for _, r := range f.FuzzyHashes {
+		p := addressPartition(nil, spaceFuzzy, pair(string(r.Value.Algorithm), r.Value.Value))
+		v.stamps = append(v.stamps, v.s.changes.stamp(p))
+		ranges = append(ranges, kv.Range{Partition: p, From: tagBound(tagMemberFile), To: tagBound(tagMemberFile + 1), Limit: maxAlike})
+	}
+	type found struct {
+		hash intel.Hash
+		by   intel.FuzzyHash
+	}
+	var all []found
+	var hashes []intel.Hash
+	err := v.s.kv.Scan(ctx, ranges, func(kr kv.Row) error {
+		r, ok := v.keep(&kr)
+		if !ok {
+			return nil
+		}
+		if h, _, _, ok := parseFileObject(r.object); ok && !h.IsZero() {
+			all = append(all, found{h, f.FuzzyHashes[kr.Range].Value})
+			hashes = append(hashes, h)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recalling similar files: %w", v.s.kind(err))
+	}
+	heads, err := v.resolve(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
+	var out []intel.Resemblance
+	seen := map[found]bool{}
+	self := f.File.Strongest()
+	for _, x := range all {
+		c := heads[x.hash]
+		key := found{c.canonical, x.by}
+		if c.canonical != self && !seen[key] {
+			seen[key] = true
+			out = append(out, intel.Resemblance{Head: c.head, By: x.by})
+		}
+	}
+	slices.SortFunc(out, func(a, b intel.Resemblance) int {
+		if c := a.Head.File.Strongest().Compare(b.Head.File.Strongest()); c != 0 {
+			return c
+		}
+		return strings.Compare(pair(string(a.By.Algorithm), a.By.Value), pair(string(b.By.Algorithm), b.By.Value))
+	})
+	return out, nil
+}
