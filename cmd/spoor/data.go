@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"spoor/client"
+	"spoor/internal/intel"
+	"spoor/internal/kv"
+	"spoor/internal/kv/pebble"
+	"spoor/internal/store"
+)
+
+// place is where a command's data is: a directory that it opens itself, or a server that it asks.
+type place struct {
+	data, server, token, tokenFile string
+	ca                             string
+}
+
+// flags adds --data, --server, --token-file and --token.
+func (p *place) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.data, "data", os.Getenv("SPOOR_DATA"), "data `DIR`ectory to open ($SPOOR_DATA)")
+	cmd.Flags().StringVar(&p.server, "server", os.Getenv("SPOOR_SERVER"), "`URL` of a server to use instead ($SPOOR_SERVER)")
+	cmd.Flags().StringVar(&p.tokenFile, "token-file", "", "`FILE` that holds the server's token")
+	cmd.Flags().StringVar(&p.token, "token", "", "the server's `TOKEN`; other users of this machine can see it, so prefer --token-file or $SPOOR_TOKEN")
+	cmd.MarkFlagDirname("data")
+	cmd.MarkFlagFilename("token-file")
+}
+
+// check fails unless exactly one place is given; what the command line says goes before the environment.
+func (p *place) check(cmd *cobra.Command) error {
+	switch {
+	case cmd.Flags().Changed("data") && !cmd.Flags().Changed("server"):
+		p.server = ""
+	case cmd.Flags().Changed("server") && !cmd.Flags().Changed("data"):
+		p.data = ""
+	}
+	if p.data == "" && p.server == "" {
+		return misuse("say where: --data DIR for a directory on this machine, or --server URL")
+	}
+	if p.data != "" && p.server != "" {
+		return misuse("give --data or --server, not both")
+	}
+	return nil
+}
+
+// client makes the client of the server.
+func (p *place) client() (*client.Client, error) {
+	token := p.token
+	if token == "" {
+		token = os.Getenv("SPOOR_TOKEN")
+	}
+	if p.tokenFile != "" {
+		b, err := os.ReadFile(p.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the token: %w", err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	c, err := client.New(p.server, token)
+	if err != nil {
+		return nil, &exitError{exitMisuse, err}
+	}
+	return c, nil
+}
+
+// openStore opens the data directory, making it when it is not there.
+func openStore(dir string, log *slog.Logger) (*store.Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	engine, err := pebble.Open(storeDir(dir), pebble.Options{Logger: log})
+	if err != nil {
+		if errors.Is(err, kv.ErrInUse) {
+			return nil, fmt.Errorf("the data directory %s is in use by another process (a running 'spoor serve' or 'spoor import'?): "+
+				"stop it, or go through it with --server URL: %w", dir, intel.ErrInUse)
+		}
+		return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
+	}
+	s, err := store.New(engine, store.Options{Logger: log})
+	if err != nil {
+		engine.Close()
+		return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// storeDir is where in a data directory the engine keeps its files; accounts stand beside it.
+func storeDir(dir string) string { return dir + string(os.PathSeparator) + "store" }
+
+// mustExist fails when a data directory is not there, for commands that only read.
+func mustExist(dir string) error {
+	if _, err := os.Stat(storeDir(dir)); err != nil {
+		return fmt.Errorf("there is no store in %s; 'spoor import' or 'spoor serve' makes one: %w", dir, err)
+	}
+	return nil
+}
