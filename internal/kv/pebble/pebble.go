@@ -1,0 +1,455 @@
+// Package pebble is the embedded engine: rows in one directory, kept by Pebble with a merge operator.
+//
+// A row's key on disk is length(1) | partition | key, so that a bloom filter on the first two parts answers "no such partition"
+// without a read. The ledger of applied batch IDs stands under length 0, written in the same atomic batch as the rows.
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"spoor/internal/kv"
+)
+
+// Options are the engine's settings; the zero value is good.
+type Options struct {
+	CacheBytes    int64        // of blocks; 0 means 256 MiB
+	MemTableBytes uint64       // of one write buffer; 0 means 64 MiB
+	Logger        *slog.Logger // told of faults; nothing is told when nil
+	FS            vfs.FS       // the machine's own when nil
+}
+
+// Store is the engine. It implements [kv.Store].
+type Store struct {
+	db    *pebble.DB
+	cache *pebble.Cache
+
+	life   sync.RWMutex // held for reading by every call, for writing by Close
+	closed bool
+	writes sync.RWMutex    // held for reading by Apply, for writing by Rewrite
+	ids    [256]sync.Mutex // by batch ID: of two equal batches at once, the second waits for the first
+}
+
+var _ kv.Store = (*Store)(nil)
+
+// Open opens the directory, making it when it is not there. It fails with [kv.ErrInUse] when another process holds it.
+func Open(dir string, o Options) (*Store, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 64 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	opts := RawOptions()
+	opts.Logger = logger{o.Logger}
+	opts.MemTableSize = o.MemTableBytes
+	if o.FS != nil {
+		opts.FS = o.FS
+	}
+	cache := pebble.NewCache(o.CacheBytes)
+	opts.Cache = cache
+	db, err := pebble.Open(dir, opts)
+	if err != nil {
+		cache.Unref()
+		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held by") {
+			return nil, fmt.Errorf("locking %s: %w", dir, kv.ErrInUse)
+		}
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	return &Store{db: db, cache: cache}, nil
+}
+
+// RawOptions are the settings that Open gives to Pebble, for the bench, which measures a raw Pebble beside the engine.
+func RawOptions() *pebble.Options {
+	opts := &pebble.Options{
+		Comparer:                    comparer,
+		Merger:                      &pebble.Merger{Name: "spoor.v1", Merge: newMerger},
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               256 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      logger{slog.New(slog.DiscardHandler)},
+	}
+	opts.Experimental.EnableColumnarBlocks = func() bool { return false } // measured slower for this shape, see docs/performance.md
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 8 << 10
+		opts.Levels[i].IndexBlockSize = 256 << 10
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	return opts
+}
+
+// comparer orders keys bytewise; Split ends a key's prefix after its partition, which is what the bloom filters hold.
+var comparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "spoor.v1"
+	c.Split = func(k []byte) int {
+		if len(k) == 0 || k[0] == 0 {
+			return len(k)
+		}
+		return min(1+int(k[0]), len(k))
+	}
+	c.ComparePointSuffixes = bytes.Compare
+	c.CompareRangeSuffixes = bytes.Compare
+	return &c
+}()
+
+// logger hands Pebble's own messages on. Pebble calls Fatalf when its directory can no longer be trusted (a failed write of
+// the manifest, say) and relies on the process to end: what was acknowledged is safe, and a restart reads it back.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Infof(string, ...any) {}
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error("engine", "message", fmt.Sprintf(format, args...))
+}
+func (l logger) Fatalf(format string, args ...any) {
+	l.log.Error("engine stops the process", "message", fmt.Sprintf(format, args...))
+	fmt.Fprintf(os.Stderr, "spoor: the store's engine cannot go on: %s\n", fmt.Sprintf(format, args...))
+	os.Exit(1)
+}
+
+func diskKey(dst, partition, key []byte) []byte {
+	dst = append(dst, byte(len(partition)))
+	dst = append(dst, partition...)
+	return append(dst, key...)
+}
+
+func ledgerKey(id []byte) []byte { return append([]byte{0}, id...) }
+
+// begin keeps the engine open until the function that it returns is called.
+func (s *Store) begin(ctx context.Context) (func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.life.RLock()
+	if s.closed {
+		s.life.RUnlock()
+		return nil, kv.ErrClosed
+	}
+	return s.life.RUnlock, nil
+}
+
+// Apply implements [kv.Store].
+func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
+	if err := kv.CheckBatch(b); err != nil {
+		return false, err
+	}
+	end, err := s.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	if len(b.ID) > 0 {
+		lock := &s.ids[xxhash.Sum64(b.ID)&255]
+		lock.Lock()
+		defer lock.Unlock()
+		_, closer, err := s.db.Get(ledgerKey(b.ID))
+		if err == nil {
+			return true, closer.Close()
+		}
+		if !errors.Is(err, pebble.ErrNotFound) {
+			return false, fmt.Errorf("reading the ledger: %w", err)
+		}
+	}
+	s.writes.RLock()
+	defer s.writes.RUnlock()
+	batch := s.db.NewBatchWithSize(64*len(b.Writes) + 256)
+	defer batch.Close()
+	if len(b.ID) > 0 {
+		if err := batch.Set(ledgerKey(b.ID), nil, nil); err != nil {
+			return false, fmt.Errorf("writing: %w", err)
+		}
+	}
+	if err := merge(batch, b.Writes); err != nil {
+		return false, fmt.Errorf("writing: %w", err)
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return false, fmt.Errorf("committing: %w", err)
+	}
+	return false, nil
+}
+
+func merge(batch *pebble.Batch, writes []kv.Write) error {
+	var key, value []byte
+	for i := range writes {
+		w := &writes[i]
+		key = diskKey(key[:0], w.Partition, w.Key)
+		value = w.Value.Append(value[:0])
+		if err := batch.Merge(key, value, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var iterOptions = &pebble.IterOptions{KeyTypes: pebble.IterKeyTypePointsOnly, UseL6Filters: true}
+
+// Scan implements [kv.Store].
+func (s *Store) Scan(ctx context.Context, ranges []kv.Range, yield func(kv.Row) error) error {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	it, err := s.db.NewIterWithContext(ctx, iterOptions)
+	if err != nil {
+		return fmt.Errorf("scanning: %w", err)
+	}
+	sc := scanner{ctx: ctx, it: it, yield: yield}
+	for i := range ranges {
+		if ranges[i].Prefix > 0 {
+			err = sc.partitions(i, &ranges[i])
+		} else {
+			err = sc.rows(i, &ranges[i])
+		}
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
+// scanner is one Scan under way; its buffers serve every row.
+type scanner struct {
+	ctx   context.Context
+	it    *pebble.Iterator
+	yield func(kv.Row) error
+	seek  []byte
+	to    []byte
+	value kv.Value
+	seen  int
+}
+
+// row yields the row that the iterator stands on.
+func (sc *scanner) row(i, partition int) error {
+	if sc.seen++; sc.seen&1023 == 0 {
+		if err := sc.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	k := sc.it.Key()
+	v, err := sc.it.ValueAndErr()
+	if err != nil {
+		return fmt.Errorf("scanning: %w", err)
+	}
+	if err := sc.value.Decode(v); err != nil {
+		return fmt.Errorf("scanning: row %x: %w", k, err)
+	}
+	return sc.yield(kv.Row{Range: i, Partition: k[1 : 1+partition], Key: k[1+partition:], Value: &sc.value})
+}
+
+// rows answers a range of one partition.
+func (sc *scanner) rows(i int, r *kv.Range) error {
+	if len(r.Partition) == 0 || len(r.Partition) > kv.MaxPartition {
+		return nil
+	}
+	sc.seek = diskKey(sc.seek[:0], r.Partition, r.From)
+	if r.To != nil {
+		sc.to = diskKey(sc.to[:0], r.Partition, r.To)
+	}
+	n := 0
+	for ok := sc.it.SeekPrefixGE(sc.seek); ok; ok = sc.it.Next() {
+		if r.To != nil && bytes.Compare(sc.it.Key(), sc.to) >= 0 {
+			break
+		}
+		if err := sc.row(i, len(r.Partition)); err != nil {
+			return err
+		}
+		if n++; n == r.Limit {
+			break
+		}
+	}
+	return sc.it.Error()
+}
+
+// partitions answers a range that lists partitions: it seeks from the first row of one to the first row of the next.
+func (sc *scanner) partitions(i int, r *kv.Range) error {
+	if r.Prefix > kv.MaxPartition || len(r.Partition) > r.Prefix {
+		return nil
+	}
+	sc.to = append(append(sc.to[:0], byte(r.Prefix)), r.Partition...)
+	begins := len(sc.to)
+	sc.seek = append(sc.seek[:0], sc.to...)
+	n := 0
+	for ok := sc.it.SeekGE(sc.seek); ok; ok = sc.it.SeekGE(sc.seek) {
+		k := sc.it.Key()
+		if len(k) < 1+r.Prefix || !bytes.Equal(k[:begins], sc.to) {
+			break
+		}
+		sc.seek = append(sc.seek[:0], k[:1+r.Prefix]...)
+		if err := sc.row(i, r.Prefix); err != nil {
+			return err
+		}
+		if n++; n == r.Limit {
+			break
+		}
+		if sc.seek = successor(sc.seek); sc.seek == nil {
+			break
+		}
+	}
+	return sc.it.Error()
+}
+
+// successor turns b into the least name that follows every name that begins with b; nil when there is none.
+func successor(b []byte) []byte {
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] != 0xFF {
+			b[i]++
+			return b[:i+1]
+		}
+	}
+	return nil
+}
+
+// Rewrite implements [kv.Store]. It keeps writers, but not readers, out while it runs.
+func (s *Store) Rewrite(ctx context.Context, r kv.Range, replace func([]kv.Row) ([]kv.Row, []kv.Write, error)) error {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	it, err := s.db.NewIterWithContext(ctx, iterOptions)
+	if err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	r.Limit, r.Prefix = 0, 0
+	var rows []kv.Row
+	sc := scanner{ctx: ctx, it: it, yield: func(row kv.Row) error {
+		rows = append(rows, kv.Row{Partition: r.Partition, Key: bytes.Clone(row.Key), Value: row.Value.Clone()})
+		return nil
+	}}
+	if err := errors.Join(sc.rows(0, &r), it.Close()); err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	kept, moved, err := replace(rows)
+	if err != nil {
+		return err
+	}
+	writes := make([]kv.Write, 0, len(kept)+len(moved))
+	for _, k := range kept {
+		writes = append(writes, kv.Write{Partition: r.Partition, Key: k.Key, Value: k.Value})
+	}
+	writes = append(writes, moved...)
+	if err := kv.CheckBatch(&kv.Batch{Writes: writes}); err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	from, to := diskKey(nil, r.Partition, r.From), diskKey(nil, r.Partition, r.To)
+	if r.To == nil {
+		if to = successor(to); to == nil {
+			return fmt.Errorf("rewriting: partition %x: %w", r.Partition, kv.ErrTooLong)
+		}
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	// In one batch the later operation wins, so the merges stand on the emptied range.
+	if err := batch.DeleteRange(from, to, nil); err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	if err := merge(batch, writes); err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("rewriting: %w", err)
+	}
+	return nil
+}
+
+// Flush writes what stands in memory to its files, so that Stats counts it.
+func (s *Store) Flush() error {
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.db.Flush()
+}
+
+// Stats implements [kv.Store].
+func (s *Store) Stats() kv.Stats {
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return kv.Stats{}
+	}
+	defer end()
+	m := s.db.Metrics()
+	return kv.Stats{DiskBytes: m.DiskSpaceUsage(), MemoryBytes: uint64(m.BlockCache.Size) + m.MemTable.Size}
+}
+
+// Close implements [kv.Store]. Closing again does nothing.
+func (s *Store) Close() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.db.Close()
+	s.cache.Unref()
+	if err != nil {
+		return fmt.Errorf("closing the engine: %w", err)
+	}
+	return nil
+}
+
+// merger folds the operands of one row. A lone operand, the common case, is passed through undecoded.
+type merger struct {
+	raw    []byte
+	value  kv.Value
+	folded bool
+}
+
+func newMerger(_, value []byte) (pebble.ValueMerger, error) {
+	return &merger{raw: bytes.Clone(value)}, nil
+}
+
+// MergeNewer folds one more operand in; the order does not matter.
+func (m *merger) MergeNewer(value []byte) error {
+	if !m.folded {
+		if err := m.value.Decode(m.raw); err != nil {
+			return err
+		}
+		m.folded = true
+	}
+	var v kv.Value
+	if err := v.Decode(value); err != nil {
+		return err
+	}
+	m.value.Merge(&v)
+	return nil
+}
+
+// MergeOlder is MergeNewer.
+func (m *merger) MergeOlder(value []byte) error { return m.MergeNewer(value) }
+
+// Finish encodes the result.
+func (m *merger) Finish(bool) ([]byte, io.Closer, error) {
+	if m.folded {
+		return m.value.Append(nil), nil, nil
+	}
+	return m.raw, nil, nil
+}
