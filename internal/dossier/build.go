@@ -1,0 +1,230 @@
+package dossier
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"spoor/internal/intel"
+	"spoor/internal/verdict"
+)
+
+// section is one part of the answer: what it needs of the store, and how it is made.
+type section struct {
+	name  Section
+	needs intel.Section
+	build func(*builder) error
+	own   bool // Spoor's own: only when asked for by name
+}
+
+// sections lists all of them in the page's order.
+var sections = []section{
+	{name: LicenseInfo}, // the API fills it in
+	{name: Zone, build: (*builder).zone},
+	{name: RelatedObjects, needs: neededByRelatedObjects, build: (*builder).relatedObjects},
+	{name: FileGeneralInfo, build: (*builder).fileGeneralInfo},
+	{name: DetectionsInfo, build: (*builder).detectionsInfo},
+	{name: FilePaths, needs: intel.SectionPaths, build: (*builder).filePaths},
+	{name: FileNames, needs: intel.SectionNames, build: (*builder).fileNames},
+	{name: FileDownloadedFromUrls, needs: intel.SectionDownloadedFrom, build: (*builder).fileDownloadedFromUrls},
+	{name: FileAccessedUrls, needs: intel.SectionAccessed, build: (*builder).fileAccessedUrls},
+	{name: FileStartedObjects, needs: intel.SectionStarted, build: (*builder).fileStartedObjects},
+	{name: FileStartedBy, needs: intel.SectionStartedBy, build: (*builder).fileStartedBy},
+	{name: FileDownloadedObjects, needs: intel.SectionDownloaded, build: (*builder).fileDownloadedObjects},
+	{name: FileDownloadedBy, needs: intel.SectionDownloadedBy, build: (*builder).fileDownloadedBy},
+	{name: FileCertificates, needs: intel.SectionCertificates, build: (*builder).fileCertificates},
+	{name: FileParentCertificates, needs: intel.SectionContainedIn, build: (*builder).fileParentCertificates},
+	{name: FileUnpackedFrom, needs: intel.SectionContainedIn, build: (*builder).fileUnpackedFrom},
+	{name: FileUnpackedObjects, needs: intel.SectionContains, build: (*builder).fileUnpackedObjects},
+	{name: SimilarFiles, needs: intel.SectionSimilar, build: (*builder).similarFiles},
+	{name: DataFeeds, build: (*builder).dataFeeds},
+	{name: Hosts, needs: intel.SectionHosts, build: (*builder).hosts, own: true},
+	{name: Reasons, build: (*builder).zone, own: true},
+	{name: Conflicts, build: (*builder).conflicts, own: true},
+}
+
+// PageSections returns the nineteen sections of an answer that names none, in the page's order.
+func PageSections() (names []Section) {
+	for _, s := range sections {
+		if !s.own {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// AllSections returns every section, Spoor's own last.
+func AllSections() (names []Section) {
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// ParseSections reads a comma-separated list of names, as clients send it; blanks around a name and empty names are passed over.
+// An unknown name is an [intel.ErrInvalid] that lists the valid ones. The result is in the page's order; nil when the list is empty.
+func ParseSections(list string) ([]Section, error) {
+	asked := map[Section]bool{}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if name == "" {
+			continue
+		}
+		if !slices.ContainsFunc(sections, func(s section) bool { return string(s.name) == name }) {
+			valid := make([]string, len(sections))
+			for i, s := range sections {
+				valid[i] = string(s.name)
+			}
+			return nil, &intel.Refusal{Field: "sections", Reason: fmt.Sprintf("there is no section %q; valid are %s", cut(name, 64), strings.Join(valid, ", "))}
+		}
+		asked[Section(name)] = true
+	}
+	var names []Section
+	for _, s := range sections {
+		if asked[s.name] {
+			names = append(names, s.name)
+		}
+	}
+	return names, nil
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}
+
+// builder is one dossier on its way. What several sections share it makes once.
+type builder struct {
+	ctx   context.Context
+	view  View
+	facts *intel.Facts
+	d     *Dossier
+	count int
+
+	up, down *tree // containers, members
+}
+
+// Build recalls what view knows of h and makes the dossier of it. It fails with [intel.ErrUnknown] when nothing at all is known
+// of h, with [intel.ErrInvalid] when the query asks for a count out of bounds, and as the view does.
+func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, error) {
+	if q.Count == 0 {
+		q.Count = MaxRows
+	}
+	if q.Count < 1 || q.Count > MaxRows {
+		return nil, &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%d is not within 1 to %d", q.Count, MaxRows)}
+	}
+	if q.Sections == nil {
+		q.Sections = PageSections()
+	}
+	var want intel.Section
+	var asked []*section
+	for i := range sections {
+		if slices.Contains(q.Sections, sections[i].name) {
+			asked = append(asked, &sections[i])
+			want |= sections[i].needs
+		}
+	}
+	facts, err := view.Recall(ctx, h, want)
+	if err != nil {
+		if errors.Is(err, intel.ErrUnknown) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("looking up %s: %w", h, err)
+	}
+	b := &builder{ctx: ctx, view: view, facts: facts, count: q.Count, d: &Dossier{Asked: h, File: facts.File}}
+	b.d.General.Size = -1
+	for _, s := range asked {
+		b.d.Sections = append(b.d.Sections, s.name)
+		if s.build == nil {
+			continue
+		}
+		if err := s.build(b); err != nil {
+			return nil, fmt.Errorf("building %s of %s: %w", s.name, h, err)
+		}
+		if g := facts.Gaps[s.needs]; g.Rows > 0 && s.name != RelatedObjects {
+			if b.d.Gaps == nil {
+				b.d.Gaps = map[Section]intel.Gap{}
+			}
+			b.d.Gaps[s.name] = g
+		}
+	}
+	return b.d, nil
+}
+
+// order is what rows of every section are sorted by: red first, then hits, then the last date, then the row's own key.
+type order struct {
+	zone intel.Zone
+	hits uint64
+	last int64
+}
+
+func (a order) compare(b order) int {
+	return cmp.Or(-cmp.Compare(a.zone, b.zone), -cmp.Compare(a.hits, b.hits), -cmp.Compare(a.last, b.last))
+}
+
+// capped sorts rows and returns the best of them, never nil.
+func capped[T any](rows []T, most int, by func(*T) order, key func(a, b *T) int) []T {
+	if rows == nil {
+		return []T{}
+	}
+	slices.SortFunc(rows, func(a, b T) int {
+		if c := by(&a).compare(by(&b)); c != 0 {
+			return c
+		}
+		return key(&a, &b)
+	})
+	return rows[:min(len(rows), most)]
+}
+
+// fileRows makes the rows of a relation to other files.
+func (b *builder) fileRows(related []intel.Row[intel.Related]) []FileRow {
+	rows := make([]FileRow, len(related))
+	for i := range related {
+		r := &related[i]
+		row := FileRow{Zone: verdict.Zone(r.Value.Head), Hits: r.Count, Path: r.Value.Path, Location: intel.Location(r.Value.Path), Name: r.Value.Name,
+			First: r.First.Time(), Last: r.Last.Time(), Detection: verdict.Detection(r.Value.Head), Weak: r.Value.Weak}
+		if r.Value.Head != nil {
+			row.File = r.Value.Head.File
+		}
+		rows[i] = row
+	}
+	return capped(rows, b.count, func(r *FileRow) order { return order{r.Zone, r.Hits, r.Last.Unix()} }, func(x, y *FileRow) int {
+		return cmp.Or(compareFiles(x.File, y.File), strings.Compare(x.Path, y.Path), strings.Compare(x.Name, y.Name))
+	})
+}
+
+func compareFiles(a, b intel.Hashes) int {
+	return cmp.Or(a.MD5.Compare(b.MD5), a.SHA256.Compare(b.SHA256), a.SHA1.Compare(b.SHA1))
+}
+
+// urlRows makes the rows of a relation to web addresses.
+func (b *builder) urlRows(addresses []intel.Row[intel.WebAddress]) []URLRow {
+	rows := make([]URLRow, len(addresses))
+	for i := range addresses {
+		a := &addresses[i]
+		rows[i] = URLRow{URL: a.Value.URL, Truncated: a.Value.Truncated, Host: a.Value.Host, Domain: intel.UpperDomain(a.Value.Host),
+			Zone: verdict.Address(a.Value.Listings), Hits: a.Count, Last: a.Last.Time(), IPs: a.Value.IPs}
+	}
+	return capped(rows, b.count, func(r *URLRow) order { return order{r.Zone, r.Hits, r.Last.Unix()} },
+		func(x, y *URLRow) int { return strings.Compare(x.URL, y.URL) })
+}
+
+// attribute returns the best attested value of an attribute: the most often said, then the latest, then the largest text.
+func attribute(h *intel.Head, name intel.AttributeName) string {
+	var best *intel.Row[intel.Attribute]
+	for i := range h.Attributes {
+		a := &h.Attributes[i]
+		if a.Value.Name == name && (best == nil || cmp.Or(cmp.Compare(a.Count, best.Count), cmp.Compare(a.Last, best.Last), cmp.Compare(a.Value.Value, best.Value.Value)) > 0) {
+			best = a
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Value.Value
+}

@@ -1,0 +1,173 @@
+// Package verdict judges: the facts at the head of a file in, its zone, score and reasons out. Pure rules; no clock, no I/O.
+//
+// The rules, strongest first: the newest decision of an analyst stands; else the gravest detection or listing of yellow or worse;
+// else a listing among known-good files is green; else gray.
+package verdict
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"spoor/internal/intel"
+)
+
+// Zone returns the zone alone. It allocates nothing: a dossier asks it for every related file.
+func Zone(h *intel.Head) intel.Zone {
+	if h == nil {
+		return intel.Gray
+	}
+	if v := decision(h); v != nil {
+		return v.Value.Zone
+	}
+	worst, good := intel.Gray, false
+	for i := range h.Detections {
+		worst = max(worst, h.Detections[i].Value.Zone)
+		good = good || h.Detections[i].Value.Zone == intel.Green
+	}
+	for i := range h.Listings {
+		worst = max(worst, h.Listings[i].Value.Zone)
+		good = good || h.Listings[i].Value.Zone == intel.Green
+	}
+	if worst == intel.Gray && good {
+		return intel.Green
+	}
+	return worst
+}
+
+// decision returns the newest verdict of an analyst, nil when none has decided. Of two at one moment the graver stands.
+func decision(h *intel.Head) (newest *intel.Row[intel.AnalystVerdict]) {
+	for i := range h.Verdicts {
+		v := &h.Verdicts[i]
+		if newest == nil || v.Last > newest.Last || v.Last == newest.Last && v.Value.Zone > newest.Value.Zone {
+			newest = v
+		}
+	}
+	return newest
+}
+
+// Judge returns the whole verdict.
+func Judge(h *intel.Head) intel.Verdict {
+	v := intel.Verdict{Zone: Zone(h), Reasons: []string{}}
+	type reason struct {
+		zone intel.Zone
+		text string
+	}
+	var reasons []reason
+	against := 0 // distinct names that say the file is as bad as its zone
+	if d := decision(h); d != nil {
+		who := cmp.Or(d.Value.Analyst, "an analyst")
+		text := fmt.Sprintf("%s decided: %s", who, d.Value.Zone)
+		if d.Value.Comment != "" {
+			text += ": " + d.Value.Comment
+		}
+		v.Reasons = append(v.Reasons, text)
+	}
+	for _, r := range h.Detections {
+		text := fmt.Sprintf("detected as %s", r.Value.Name)
+		if r.Value.Method != "" {
+			text += " by " + r.Value.Method
+		}
+		reasons = append(reasons, reason{r.Value.Zone, text + " (" + r.Value.Zone.String() + ")"})
+	}
+	for _, r := range h.Listings {
+		text := "listed in " + r.Value.Feed
+		if r.Value.Zone == intel.Green {
+			text = "known good: listed in " + r.Value.Feed
+		}
+		if r.Value.Threat != "" {
+			text += " as " + r.Value.Threat
+		}
+		reasons = append(reasons, reason{r.Value.Zone, text + " (" + r.Value.Zone.String() + ")"})
+	}
+	slices.SortFunc(reasons, func(a, b reason) int {
+		return cmp.Or(-cmp.Compare(a.zone, b.zone), strings.Compare(a.text, b.text))
+	})
+	for _, r := range reasons {
+		v.Reasons = append(v.Reasons, r.text)
+		if r.zone == v.Zone {
+			against++
+		}
+	}
+	for _, p := range h.Publications {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("named in the report %s (%s)", p.Value.Title, p.Value.Type))
+	}
+	if len(v.Reasons) == 0 {
+		v.Reasons = append(v.Reasons, "no detection, no listing and no decision: nothing says that it is bad or good")
+	}
+	v.Score = score(v.Zone, against)
+	return v
+}
+
+// score places a file inside its zone's band: red 75 to 100, orange 50 to 74, yellow 26 to 49, gray 25, green 0 to 24.
+// Each further voice for a bad zone adds five, and each further one for green takes five.
+func score(z intel.Zone, voices int) int {
+	more := 5 * max(voices-1, 0)
+	switch z {
+	case intel.Red:
+		return min(85+more, 100)
+	case intel.Orange:
+		return min(60+more, 74)
+	case intel.Yellow:
+		return min(35+more, 49)
+	case intel.Green:
+		return max(10-more, 0)
+	}
+	return 25
+}
+
+// Detection returns the name of the gravest detection, else of the gravest threat that a listing of yellow or worse names, else "".
+// Among equals the newest goes first, then the name.
+func Detection(h *intel.Head) string {
+	if h == nil {
+		return ""
+	}
+	var name string
+	var zone intel.Zone
+	var last intel.Seconds
+	better := func(z intel.Zone, l intel.Seconds, n string) bool {
+		return cmp.Or(cmp.Compare(z, zone), cmp.Compare(l, last), cmp.Compare(name, n)) > 0
+	}
+	for i := range h.Detections {
+		if r := &h.Detections[i]; name == "" || better(r.Value.Zone, r.Last, r.Value.Name) {
+			name, zone, last = r.Value.Name, r.Value.Zone, r.Last
+		}
+	}
+	if name != "" {
+		return name
+	}
+	for i := range h.Listings {
+		if r := &h.Listings[i]; r.Value.Threat != "" && r.Value.Zone >= intel.Yellow && (name == "" || better(r.Value.Zone, r.Last, r.Value.Threat)) {
+			name, zone, last = r.Value.Threat, r.Value.Zone, r.Last
+		}
+	}
+	return name
+}
+
+// Address returns the zone of a web address by its listings: the gravest, green only when nothing says worse.
+func Address(listings []intel.Row[intel.Listing]) intel.Zone {
+	return Zone(&intel.Head{Listings: listings})
+}
+
+// Certificate returns the zone of a certificate: red when revoked or discredited, green when trusted, else gray.
+func Certificate(c *intel.Certificate) intel.Zone {
+	switch {
+	case c.Revoked || c.Discredited:
+		return intel.Red
+	case c.Trusted:
+		return intel.Green
+	}
+	return intel.Gray
+}
+
+// Signer returns the zone of a signature's trust level: red, gray or green.
+func Signer(s intel.SignatureStatus) intel.Zone {
+	switch s {
+	case intel.Discredited:
+		return intel.Red
+	case intel.Trusted:
+		return intel.Green
+	}
+	return intel.Gray
+}

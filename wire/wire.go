@@ -1,0 +1,331 @@
+// Package wire is the JSON contract of Spoor's HTTP API, spelled as existing clients of the Kaspersky Threat Intelligence Portal expect it.
+//
+// A [HashReport] answers GET /api/hash/{hash}. Its keys are the section names, in the page's order; a section that was not asked for is
+// absent, one that was asked for and has nothing is an empty array. Values that are unknown are left out, except where a field says otherwise.
+package wire
+
+import "time"
+
+// Date is a moment in UTC: to the minute ("2006-01-02T15:04Z") on /api, to the second ("2006-01-02T15:04:05Z") on /api/v1. Empty is unknown.
+type Date string
+
+// The layouts of a Date.
+const (
+	Minutes = "2006-01-02T15:04Z"
+	Seconds = "2006-01-02T15:04:05Z"
+)
+
+// DateOf writes a moment in a layout; the zero time is the empty Date.
+func DateOf(t time.Time, layout string) Date {
+	if t.IsZero() {
+		return ""
+	}
+	return Date(t.UTC().Format(layout))
+}
+
+// Time reads the moment back; the empty Date is the zero time.
+func (d Date) Time() (time.Time, error) {
+	switch len(d) {
+	case 0:
+		return time.Time{}, nil
+	case len(Minutes):
+		return time.Parse(Minutes, string(d))
+	}
+	return time.Parse(Seconds, string(d))
+}
+
+// Zone is a colour as the contract spells it.
+type Zone string
+
+// The zones. Gray is spelled with an e on the wire.
+const (
+	Red    Zone = "Red"
+	Orange Zone = "Orange"
+	Yellow Zone = "Yellow"
+	Grey   Zone = "Grey"
+	Green  Zone = "Green"
+)
+
+// HashReport is everything that is known of a file.
+type HashReport struct {
+	LicenseInfo            *LicenseInfo     `json:",omitempty"`
+	Zone                   Zone             `json:",omitempty"`
+	RelatedObjects         *RelatedObjects  `json:",omitempty"`
+	FileGeneralInfo        *FileGeneralInfo `json:",omitempty"`
+	DetectionsInfo         []Detection      `json:",omitzero"`
+	FilePaths              []FilePath       `json:",omitzero"`
+	FileNames              []FileName       `json:",omitzero"`
+	FileDownloadedFromUrls []WebAddress     `json:",omitzero"`
+	FileAccessedUrls       []WebAddress     `json:",omitzero"`
+	FileStartedObjects     []StartedFile    `json:",omitzero"`
+	FileStartedBy          []StartedFile    `json:",omitzero"`
+	FileDownloadedObjects  []DownloadedFile `json:",omitzero"`
+	FileDownloadedBy       []DownloadedFile `json:",omitzero"`
+	FileCertificates       []Certificate    `json:",omitzero"`
+	FileParentCertificates []Certificate    `json:",omitzero"`
+	FileUnpackedFrom       []Container      `json:",omitzero"`
+	FileUnpackedObjects    []Member         `json:",omitzero"`
+	SimilarFiles           []SimilarFile    `json:",omitzero"`
+	DataFeeds              []string         `json:",omitempty"` // absent when no feed lists the file
+	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are the two below
+	Reasons                *Reasons         `json:",omitempty"`
+	Conflicts              []Conflict       `json:",omitzero"`
+}
+
+// LicenseInfo is about the asking account.
+type LicenseInfo struct {
+	AccessType          string // "Commercial" or "Trial"
+	DayRequests         uint64 // answered today, UTC, this one included
+	DayQuota            uint64
+	TokenExpirationDate *Date // null when the request came without a token
+}
+
+// RelatedObjects is whether any related file, web address or certificate is red.
+type RelatedObjects struct {
+	HasRedZone bool
+}
+
+// FileGeneralInfo is the overview. The hashes are upper-case hex and always present, empty when unknown.
+type FileGeneralInfo struct {
+	FileStatus        string `json:",omitempty"` // on /api/v1 only: Malware, NotTrusted, Adware, Clean, NoThreats, NotCategorized
+	Md5, Sha1, Sha256 string
+	FirstSeen         Date   `json:",omitempty"`
+	LastSeen          Date   `json:",omitempty"`
+	Signer            string `json:",omitempty"`
+	SignerZone        Zone   `json:",omitempty"` // Red, Grey or Green
+	SignerStatus      string `json:",omitempty"` // "Discredited", "Not trusted", "Trusted"
+	Packer            string `json:",omitempty"`
+	Size              *int64 `json:",omitempty"` // bytes
+	Type              string `json:",omitempty"`
+	HitsCount         uint64
+	HasApt            bool // a report of type APT names the file
+	RelatedAptReports []Report
+}
+
+// Report is a publication that names the file.
+type Report struct {
+	Id    string // an argument of get_one
+	Type  string // "APT", "Crimeware", "Industrial", "OSINT"
+	Title string
+}
+
+// Detection is a name that an engine or rule gives. Every key is in every row.
+type Detection struct {
+	LastDetectDate  Date
+	DescriptionUrl  *string // null when there is none
+	Zone            Zone
+	DetectionName   string
+	DetectionMethod string
+}
+
+// FilePath is a path of the file on machines of the fleet.
+type FilePath struct {
+	Path              string
+	Location          string `json:",omitempty"` // root folder or drive: "C:", "%WinDir%", "/usr"
+	FilePathHitsCount uint64
+}
+
+// FileName is a name of the file on machines of the fleet.
+type FileName struct {
+	FileName           string
+	FileNamesHitsCount uint64
+}
+
+// WebAddress is an address that the file came from or contacted.
+type WebAddress struct {
+	Url              string
+	IsUrlTruncated   bool // private data was cut out
+	Zone             Zone
+	Domain           string `json:",omitempty"` // upper domain
+	LastDownloadDate Date   `json:",omitempty"` // in FileAccessedUrls the last access
+	IpsCount         int    // IP addresses that the host was seen to resolve to
+}
+
+// RelatedFile is what the rows of related files share. Where Md5 is unknown it is empty, and the hash that is known stands beside it.
+type RelatedFile struct {
+	Zone      Zone
+	HitsCount uint64
+	Md5       string
+	Sha1      string `json:",omitempty"`
+	Sha256    string `json:",omitempty"`
+	Location  string `json:",omitempty"`
+	Path      string `json:",omitempty"`
+	Name      string `json:",omitempty"`
+}
+
+// StartedFile is a file that this one started or was started by.
+type StartedFile struct {
+	RelatedFile
+	LastStartDate Date   `json:",omitempty"`
+	DetectionName string `json:",omitempty"`
+}
+
+// DownloadedFile is a file that this one downloaded or was downloaded by.
+type DownloadedFile struct {
+	RelatedFile
+	LastDownloadDate Date   `json:",omitempty"`
+	DetectionName    string `json:",omitempty"`
+}
+
+// Certificate is a certificate of the file's signature, or of a container's. ParentMd5 is the MD5 of the certificate itself.
+type Certificate struct {
+	ParentMd5        string
+	SerialNumber     string `json:",omitempty"`
+	Vendor           string `json:",omitempty"`
+	Publisher        string `json:",omitempty"`
+	TimeStamp        Date   `json:",omitempty"`
+	Issued           Date   `json:",omitempty"`
+	Expires          Date   `json:",omitempty"`
+	IsDirectlySigned bool
+	IsDiscredited    bool
+	IsTrusted        bool
+	IsRevoked        bool
+	IsGray           bool
+	IsGood           bool
+}
+
+// Container is an edge from a container to what it holds. At level 0 ChildMd5 is the requested file, at level n the container of level n−1.
+type Container struct {
+	Zone                Zone
+	ParentMd5           string
+	ChildMd5            string
+	Sha1                string `json:",omitempty"` // of the container, when its MD5 is unknown
+	Sha256              string `json:",omitempty"`
+	ParentFileSize      *int64 `json:",omitempty"`
+	ParentFileType      string `json:",omitempty"`
+	ParentDetectionName string `json:",omitempty"`
+	Level               int
+}
+
+// Member is an edge from a container to a member. At level 0 ParentMD5 is the requested file, at level n the member of level n−1.
+type Member struct {
+	Zone               Zone
+	ChildMD5           string
+	ParentMD5          string
+	Sha1               string `json:",omitempty"` // of the member, when its MD5 is unknown
+	Sha256             string `json:",omitempty"`
+	ChildFileSize      *int64 `json:",omitempty"`
+	ChildFileType      string `json:",omitempty"`
+	ChildDetectionName string `json:",omitempty"`
+	Level              int
+}
+
+// SimilarFile is a file that resembles the requested one.
+type SimilarFile struct {
+	Md5           string
+	Sha1          string `json:",omitempty"` // when the MD5 is unknown
+	Sha256        string `json:",omitempty"`
+	Confidence    int    // 0 to 100
+	Status        string
+	DetectionName string `json:",omitempty"`
+	Hits          uint64 // rounded to the nearest power of ten
+	FirstSeen     Date   `json:",omitempty"`
+	LastSeen      Date   `json:",omitempty"`
+	Type          string `json:",omitempty"`
+	Size          *int64 `json:",omitempty"`
+}
+
+// Hosts are the machines that saw the file.
+type Hosts struct {
+	HostsCount uint64 // all of them; exact to 64, then within about five percent
+	Hosts      []Host // the first of them by hits
+}
+
+// Host is one machine.
+type Host struct {
+	Host      string
+	HitsCount uint64
+	FirstSeen Date `json:",omitempty"`
+	LastSeen  Date `json:",omitempty"`
+}
+
+// Reasons say why the zone is what it is.
+type Reasons struct {
+	Score   int      // 0 (good) to 100 (bad); 50 to 74 is orange
+	Reasons []string // strongest first
+}
+
+// Conflict is a hash that another file claims, too.
+type Conflict struct {
+	Hash  string // the hash in dispute
+	Other string // the other file
+	Count uint64 // observations that say so
+}
+
+// DomainReport is what is known of a web domain, URL or IP address.
+type DomainReport struct {
+	LicenseInfo          *LicenseInfo  `json:",omitempty"`
+	Zone                 Zone          `json:",omitempty"`
+	DomainGeneralInfo    *GeneralInfo  `json:",omitempty"` // one of the three, by what was asked
+	UrlGeneralInfo       *GeneralInfo  `json:",omitempty"`
+	IpGeneralInfo        *GeneralInfo  `json:",omitempty"`
+	FilesDownloaded      []AddressFile `json:",omitzero"`
+	FilesAccessed        []AddressFile `json:",omitzero"`
+	HostedUrls           []HostedURL   `json:",omitzero"`
+	DomainDnsResolutions []Resolution  `json:",omitzero"`
+}
+
+// GeneralInfo is the overview of an address: the field of its kind is set.
+type GeneralInfo struct {
+	Domain     string   `json:",omitempty"`
+	Url        string   `json:",omitempty"`
+	Ip         string   `json:",omitempty"`
+	Host       string   `json:",omitempty"` // of a URL
+	FilesCount int      // files that came from it
+	UrlsCount  int      // URLs seen on it
+	Feeds      []string // that list it
+}
+
+// AddressFile is a file that came from an address or contacted it.
+type AddressFile struct {
+	Zone             Zone
+	HitsCount        uint64
+	Md5              string
+	Sha1             string `json:",omitempty"`
+	Sha256           string `json:",omitempty"`
+	DetectionName    string `json:",omitempty"`
+	LastDownloadDate Date   `json:",omitempty"`
+}
+
+// HostedURL is a URL seen on a host.
+type HostedURL struct {
+	Url      string
+	LastSeen Date `json:",omitempty"`
+}
+
+// Resolution is an IP address that a name resolved to.
+type Resolution struct {
+	Ip        string
+	FirstSeen Date `json:",omitempty"`
+	LastSeen  Date `json:",omitempty"`
+	HitsCount uint64
+}
+
+// Error is the body of every error.
+type Error struct {
+	Error ErrorInfo `json:"error"`
+}
+
+// ErrorInfo says what went wrong and what to do.
+type ErrorInfo struct {
+	Code    string `json:"code"` // for programs: "unknown_hash", "bad_request", "quota_exceeded" …
+	Message string `json:"message"`
+}
+
+// Receipt answers POST /api/observations.
+type Receipt struct {
+	Accepted uint64    `json:"accepted"` // recorded by this request
+	Repeated uint64    `json:"repeated"` // recorded by an earlier request with the same batch id: nothing changed
+	Refused  uint64    `json:"refused"`
+	Refusals []Refusal `json:"refusals"` // the first hundred
+}
+
+// Refusal says which line was not taken, and why.
+type Refusal struct {
+	Line   int64  `json:"line"` // 1-based
+	Field  string `json:"field,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// BatchID is the header that names a batch of observations: sending the same again changes nothing. Without it, the body names itself.
+const BatchID = "Spoor-Batch-Id"
