@@ -19,17 +19,29 @@ import (
 // place is where a command's data is: a directory that it opens itself, or a server that it asks.
 type place struct {
 	data, server, token, tokenFile string
-	ca                             string
+}
+
+// defaultData is the data directory when nothing names another.
+const defaultData = "spoor-data"
+
+// dataFlag adds --data alone.
+func dataFlag(cmd *cobra.Command, into *string) {
+	from := os.Getenv("SPOOR_DATA")
+	if from == "" {
+		from = defaultData
+	}
+	cmd.Flags().StringVar(into, "data", from, "data `DIR`ectory ($SPOOR_DATA)")
+	_ = cmd.MarkFlagDirname("data") // fails only for a flag that is not there
 }
 
 // flags adds --data, --server, --token-file and --token.
 func (p *place) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.data, "data", os.Getenv("SPOOR_DATA"), "data `DIR`ectory to open ($SPOOR_DATA)")
+	cmd.Flags().StringVar(&p.data, "data", os.Getenv("SPOOR_DATA"), "data `DIR`ectory to open ($SPOOR_DATA; ./"+defaultData+" when nothing is given)")
 	cmd.Flags().StringVar(&p.server, "server", os.Getenv("SPOOR_SERVER"), "`URL` of a server to use instead ($SPOOR_SERVER)")
 	cmd.Flags().StringVar(&p.tokenFile, "token-file", "", "`FILE` that holds the server's token")
 	cmd.Flags().StringVar(&p.token, "token", "", "the server's `TOKEN`; other users of this machine can see it, so prefer --token-file or $SPOOR_TOKEN")
-	cmd.MarkFlagDirname("data")
-	cmd.MarkFlagFilename("token-file")
+	_ = cmd.MarkFlagDirname("data") // fails only for a flag that is not there
+	_ = cmd.MarkFlagFilename("token-file")
 }
 
 // check fails unless exactly one place is given; what the command line says goes before the environment.
@@ -41,7 +53,7 @@ func (p *place) check(cmd *cobra.Command) error {
 		p.data = ""
 	}
 	if p.data == "" && p.server == "" {
-		return misuse("say where: --data DIR for a directory on this machine, or --server URL")
+		p.data = defaultData
 	}
 	if p.data != "" && p.server != "" {
 		return misuse("give --data or --server, not both")

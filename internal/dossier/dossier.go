@@ -29,6 +29,9 @@ type View interface {
 
 	// Fresh reports whether every row that this view has read is still as it was. It costs a microsecond or two.
 	Fresh() bool
+
+	// Size is about how many bytes the view keeps to answer Fresh.
+	Size() int
 }
 
 // Section is the name of a section, as clients ask for it.

@@ -1,10 +1,21 @@
-// Package ingest is the way of observations into the store: check, normalise, batch, record.
+// Package ingest is the way of observations into the store: read, batch, name the batch, record.
+//
+// A batch's name follows from the content that it was made of. So whatever is delivered again, whole, after a crash or in another
+// container, is recognised batch by batch and counts nothing.
 package ingest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
 
 	"spoor/internal/intel"
+	"spoor/internal/source"
 )
 
 // Recorder is what ingest needs of the store.
@@ -12,4 +23,241 @@ type Recorder interface {
 	// Record keeps the observations, durably, all or none. id names the batch: recording a batch whose id was
 	// recorded before changes nothing and is reported as repeated. Every observation has passed Check.
 	Record(ctx context.Context, id []byte, observations []intel.Observation) (repeated bool, err error)
+}
+
+// BatchSize is how many observations are recorded at once. Its value is part of the names of batches: changing it makes inputs that were
+// taken in before count again.
+const BatchSize = 8192
+
+// Batcher gathers observations and records them in batches, one ahead of the reader. It is a [source.Sink] for one goroutine.
+type Batcher struct {
+	ctx     context.Context
+	rec     Recorder
+	name    func(n uint64) []byte // of the n-th batch, at the moment when it is full
+	refuse  func(intel.Refusal)
+	pending []intel.Observation
+	number  uint64
+
+	work chan job
+	done chan struct{}
+
+	mu       sync.Mutex
+	err      error
+	accepted uint64
+	repeated uint64
+}
+
+type job struct {
+	id           []byte
+	observations []intel.Observation
+}
+
+// NewBatcher starts a batcher. name names the n-th batch, from 0, when it is full; what is refused goes to refuse. Close must be called.
+func NewBatcher(ctx context.Context, rec Recorder, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
+	b := &Batcher{ctx: ctx, rec: rec, name: name, refuse: refuse, work: make(chan job, 1), done: make(chan struct{})}
+	go b.record()
+	return b
+}
+
+func (b *Batcher) record() {
+	defer close(b.done)
+	for j := range b.work {
+		if b.failed() != nil {
+			continue
+		}
+		repeated, err := b.rec.Record(b.ctx, j.id, j.observations)
+		b.mu.Lock()
+		switch {
+		case err != nil:
+			b.err = err
+		case repeated:
+			b.repeated += uint64(len(j.observations))
+		default:
+			b.accepted += uint64(len(j.observations))
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *Batcher) failed() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// Observe implements [source.Sink].
+func (b *Batcher) Observe(o intel.Observation) error {
+	if b.pending == nil {
+		b.pending = make([]intel.Observation, 0, BatchSize)
+	}
+	b.pending = append(b.pending, o)
+	if len(b.pending) == BatchSize {
+		return b.flush()
+	}
+	return nil
+}
+
+// Refuse implements [source.Sink].
+func (b *Batcher) Refuse(r intel.Refusal) { b.refuse(r) }
+
+func (b *Batcher) flush() error {
+	if err := b.failed(); err != nil {
+		return err
+	}
+	if len(b.pending) == 0 {
+		return nil
+	}
+	b.work <- job{b.name(b.number), b.pending}
+	b.number++
+	b.pending = nil
+	return nil
+}
+
+// Close records what is left, waits, and returns how many observations were recorded, how many had been before, and the first error.
+func (b *Batcher) Close() (accepted, repeated uint64, err error) {
+	err = b.flush()
+	close(b.work)
+	<-b.done
+	return b.accepted, b.repeated, errors.Join(b.err, err)
+}
+
+// Summary is what an import did.
+type Summary struct {
+	Inputs   int               `json:"inputs"`   // read, wholly or in part
+	Bytes    int64             `json:"bytes"`    // of them, unpacked
+	Records  int64             `json:"records"`  // lines, events
+	Used     int64             `json:"used"`     // of them, those that observations were made of
+	Repeats  int64             `json:"repeats"`  // events that stood in their input before, byte for byte
+	Other    int64             `json:"other"`    // records that say nothing of a file's hash
+	Kinds    map[string]uint64 `json:"kinds"`    // observations by kind
+	Accepted uint64            `json:"accepted"` // observations recorded
+	Repeated uint64            `json:"repeated"` // observations that an earlier import had recorded: nothing changed
+	Refused  uint64            `json:"refused"`  // files and lines
+	Faults   map[string]uint64 `json:"faults"`   // the refused, by fault
+	Refusals []intel.Refusal   `json:"refusals"` // the first of them, at most 10,000
+	Seconds  float64           `json:"seconds"`
+}
+
+// maxRefusals bounds the refusals that a summary names.
+const maxRefusals = 10_000
+
+// Importer reads inputs into a store.
+type Importer struct {
+	Recorder Recorder
+	Options  source.Options
+	// Each, when not nil, is told of every refusal as it comes.
+	Each func(intel.Refusal)
+	// Progress, when not nil, is called now and then with the input being read and the figures so far.
+	Progress func(input string, s *Summary)
+}
+
+// Import reads all inputs under the paths; "-" is stdin. It fails when a path is not there or the store cannot record; what cannot be
+// read is refused and counted, and the rest goes on.
+func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader) (*Summary, error) {
+	start := time.Now()
+	s := &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
+	refuse := func(r intel.Refusal) {
+		s.Refused++
+		s.Faults[fault(&r)]++
+		if len(s.Refusals) < maxRefusals {
+			s.Refusals = append(s.Refusals, r)
+		}
+		if im.Each != nil {
+			im.Each(r)
+		}
+	}
+	visit := func(in *source.Input) error { return im.input(ctx, in, s, refuse) }
+	var err error
+	for _, p := range paths {
+		if p == "-" {
+			err = source.WalkReader(ctx, "standard input", stdin, visit, refuse)
+		} else {
+			err = source.Walk(ctx, []string{p}, visit, refuse)
+		}
+		if err != nil {
+			break
+		}
+	}
+	s.Seconds = time.Since(start).Seconds()
+	return s, err
+}
+
+// fault groups refusals: by field where there is one, else by the reason without what it quotes.
+func fault(r *intel.Refusal) string {
+	if r.Field != "" {
+		return r.Field
+	}
+	out := make([]byte, 0, 64)
+	quoted := false
+	for _, c := range []byte(r.Reason) {
+		switch {
+		case c == '"':
+			quoted = !quoted
+			if quoted {
+				out = append(out, "…"...)
+			}
+		case quoted:
+		case '0' <= c && c <= '9':
+			if len(out) == 0 || out[len(out)-1] != '#' {
+				out = append(out, '#')
+			}
+		default:
+			out = append(out, c)
+		}
+		if len(out) >= 120 {
+			break
+		}
+	}
+	return string(out)
+}
+
+// input reads one input. Its batches are named by its content up to the point where each was full, by how it was read, and by number.
+func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, refuse func(intel.Refusal)) error {
+	o := im.Options
+	name := func(n uint64) []byte {
+		digest := in.Digest()
+		h := sha256.New()
+		fmt.Fprintf(h, "import\x00%s\x00%s\x00%s\x00%s\x00", in.Format(), o.Feed, o.Zone, o.Marking)
+		h.Write(digest[:])
+		h.Write(binary.BigEndian.AppendUint64(nil, n))
+		return h.Sum(nil)
+	}
+	b := NewBatcher(ctx, im.Recorder, name, refuse)
+	counter := &counting{Batcher: b, im: im, s: s, in: in}
+	result, err := source.Read(ctx, in, o, counter)
+	s.Bytes += in.Bytes()
+	s.Records += result.Records
+	s.Used += result.Used
+	s.Repeats += result.Repeats
+	s.Other += result.Other
+	if result.Format != "" {
+		s.Inputs++
+	}
+	accepted, repeated, closeErr := b.Close()
+	s.Accepted += accepted
+	s.Repeated += repeated
+	if im.Progress != nil {
+		im.Progress(in.Name, s)
+	}
+	if closeErr != nil {
+		return fmt.Errorf("recording what %s says: %w", in.Name, closeErr)
+	}
+	return err
+}
+
+// counting counts kinds on the way.
+type counting struct {
+	*Batcher
+	im *Importer
+	s  *Summary
+	in *source.Input
+	n  int
+}
+
+func (c *counting) Observe(o intel.Observation) error {
+	c.s.Kinds[o.Fact.Kind()]++
+	if c.n++; c.n&0xFFF == 0 && c.im.Progress != nil {
+		c.im.Progress(c.in.Name, c.s)
+	}
+	return c.Batcher.Observe(o)
 }

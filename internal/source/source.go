@@ -1,12 +1,210 @@
 // Package source turns foreign formats into observations: bytes of one format in, observations out.
+//
+// [Walk] finds the inputs: files, directories, and what is packed in zip, gz, zst and tar. [Read] recognises an input's format by its
+// content and reads it. What cannot be read is refused with its place, and the rest goes on.
 package source
 
-import "spoor/internal/intel"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"spoor/internal/intel"
+)
 
 // Sink takes what a reader makes of its input. A Sink is called from one goroutine at a time.
 type Sink interface {
-	// Observe takes one observation. An error stops the reader and comes back from it.
+	// Observe takes one observation. An error stops the reader and comes back from it; a [intel.Refusal] is handed to Refuse instead.
 	Observe(o intel.Observation) error
 	// Refuse takes notice of a part of the input that was not read; the rest goes on.
 	Refuse(r intel.Refusal)
+}
+
+// Format is the name of an input format, as --format takes it.
+type Format string
+
+// The formats.
+const (
+	Auto         Format = "auto"
+	SysmonJSON   Format = "sysmon-json"  // winlogbeat, NXLog, Azure, evtx dumps: one object a line, or a stream of objects
+	SysmonXML    Format = "sysmon-xml"   // <Event> elements, among anything else
+	SysmonEVTX   Format = "sysmon-evtx"  // Windows event log files
+	Observations Format = "observations" // Spoor's own NDJSON, docs/observations.md
+	HashList     Format = "hashes"       // text with hashes in it; the listings of a feed
+)
+
+// Formats lists what --format takes.
+func Formats() []Format {
+	return []Format{Auto, SysmonEVTX, SysmonXML, SysmonJSON, Observations, HashList}
+}
+
+// Options say how to read.
+type Options struct {
+	Format Format // Auto or "": by content
+	// Feed says that the inputs are listings of this feed; Zone says what being listed there means, red when not given.
+	Feed    string
+	Zone    intel.Zone
+	Marking intel.Marking
+	Now     time.Time // when a list that bears no dates was taken in
+}
+
+// Result is what Read found.
+type Result struct {
+	Format  Format
+	Records int64 // lines, events or records
+	Used    int64 // of them, those that observations were made of
+	Repeats int64 // events that stood in the input before, byte for byte
+	Other   int64 // records that say nothing of a file's hash
+}
+
+// sniffed is how much of an input decides its format.
+const sniffed = 64 << 10
+
+// Read reads one input into sink. It fails with an [intel.ErrInvalid] when the format is not recognised or the whole input is unusable,
+// and as the sink or the input fail.
+func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) {
+	if o.Zone == 0 {
+		o.Zone = intel.Red
+	}
+	text, head, err := in.open()
+	if err != nil {
+		return Result{}, fmt.Errorf("reading %s: %w", in.Name, err)
+	}
+	format := o.Format
+	if format == "" || format == Auto {
+		if format = detect(head, o.Feed != ""); format == "" {
+			why := "its format is not recognised; known are Sysmon as EVTX, XML and JSON, and observations as NDJSON (--format names one)"
+			if len(bytes.TrimSpace(head)) == 0 {
+				why = "it is empty"
+			} else if len(FindHashes(head)) > 0 {
+				why = "it looks like a list of hashes: say with --feed NAME whose list it is"
+			}
+			return Result{}, &intel.Refusal{Input: in.Name, Reason: why}
+		}
+	}
+	if o.Feed != "" && format != HashList {
+		return Result{Format: format}, &intel.Refusal{Input: in.Name, Reason: fmt.Sprintf("it is %s, not a list: import it without --feed", format)}
+	}
+	if o.Feed == "" && format == HashList {
+		return Result{Format: format}, &intel.Refusal{Input: in.Name, Reason: "a list of hashes needs --feed NAME, to say whose list it is"}
+	}
+	r := &reader{ctx: ctx, in: text, name: in.Name, sink: sink, o: o}
+	r.result.Format, in.format = format, format
+	switch format {
+	case SysmonJSON:
+		err = readSysmonJSON(r)
+	case SysmonXML:
+		err = readSysmonXML(r)
+	case SysmonEVTX:
+		err = readSysmonEVTX(r)
+	case Observations:
+		err = readObservations(r)
+	case HashList:
+		err = readHashList(r)
+	default:
+		return Result{}, &intel.Refusal{Field: "format", Reason: fmt.Sprintf("there is no format %q; known are %v", format, Formats())}
+	}
+	if err != nil {
+		var refusal *intel.Refusal
+		if errors.As(err, &refusal) && refusal.Input == "" {
+			refusal.Input = in.Name
+		}
+		return r.result, fmt.Errorf("reading %s: %w", in.Name, err)
+	}
+	return r.result, nil
+}
+
+// detect recognises a format by the beginning of the input, "" when it does not.
+func detect(head []byte, feed bool) Format {
+	if bytes.HasPrefix(head, []byte("ElfFile\x00")) {
+		return SysmonEVTX
+	}
+	if feed {
+		return HashList
+	}
+	trimmed := bytes.TrimLeft(head, " \t\r\n\x00")
+	first, _, _ := bytes.Cut(trimmed, []byte("\n"))
+	if bytes.HasPrefix(trimmed, []byte("{")) && bytes.Contains(first, []byte(`"source"`)) && looksLikeObservation(first) {
+		return Observations
+	}
+	xml := bytes.Index(head, []byte("<Event"))
+	json := bytes.IndexByte(head, '{')
+	switch {
+	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && json >= 0:
+		return SysmonJSON
+	case xml >= 0 && (bytes.Contains(head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(head, []byte("<EventData"))):
+		return SysmonXML
+	}
+	return ""
+}
+
+// looksLikeObservation reports whether a line has the source object and one fact of the NDJSON form.
+func looksLikeObservation(line []byte) bool {
+	return slices.ContainsFunc(intel.Kinds(), func(kind string) bool { return bytes.Contains(line, []byte(`"`+kind+`"`)) })
+}
+
+// reader is one Read under way.
+type reader struct {
+	ctx    context.Context
+	in     *lines
+	name   string
+	sink   Sink
+	o      Options
+	result Result
+}
+
+// refuse tells the sink of a part that was not read.
+func (r *reader) refuse(line int64, field, reason string) {
+	r.sink.Refuse(intel.Refusal{Input: r.name, Line: line, Field: field, Reason: reason})
+}
+
+// observe hands an observation on; one that does not pass its check is refused at line.
+func (r *reader) observe(line int64, o *intel.Observation) error {
+	if err := o.Check(); err != nil {
+		var refusal *intel.Refusal
+		if !errors.As(err, &refusal) {
+			return err
+		}
+		r.refuse(line, refusal.Field, refusal.Reason)
+		return nil
+	}
+	return r.sink.Observe(*o)
+}
+
+// clean makes foreign text fit for an observation: UTF-8, without NUL.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}
+
+// each calls f for every line that is not blank; a line over the limit is refused and the rest goes on.
+func (r *reader) each(f func(line []byte, number int64) error) error {
+	for {
+		line, err := r.in.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if errors.Is(err, errLongLine) {
+			r.result.Records++
+			r.refuse(r.in.number, "", fmt.Sprintf("longer than %d bytes", maxLine))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if r.in.number&0xFFF == 0 && r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		r.result.Records++
+		if err := f(line, r.in.number); err != nil {
+			return err
+		}
+	}
 }

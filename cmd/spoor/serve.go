@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"spoor/internal/access"
+	"spoor/internal/api"
+	"spoor/internal/dossier"
+	"spoor/internal/intel"
+	"spoor/internal/serve"
+	"spoor/internal/source"
+	"spoor/internal/store"
+	"spoor/internal/web"
+)
+
+// defaultListen is loopback: whoever wants more says so.
+const defaultListen = "127.0.0.1:8420"
+
+type serveOptions struct {
+	data, listen   string
+	cert, key      string
+	openLookups    bool
+	logLevel       string
+	logJSON        bool
+	grace          time.Duration
+	requestTimeout time.Duration
+	listening      func(url string) // told when it listens; nil: nobody
+}
+
+func newServe() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Run the server: HTTP API and web page",
+		Long: `Serve answers look-ups over HTTP, as JSON and as a page, and takes observations in. It listens on loopback unless told otherwise.
+The first start makes an administrator's token and prints it, once, on standard output; 'spoor token create' makes more.
+
+It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.`,
+		Example: `  spoor serve --data /var/lib/spoor
+  spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runServe(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	dataFlag(cmd, &o.data)
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", defaultListen, "`ADDR`ess to listen on, host:port; port 0 takes a free one")
+	f.StringVar(&o.cert, "tls-cert", "", "TLS certificate `FILE` (PEM); with --tls-key")
+	f.StringVar(&o.key, "tls-key", "", "TLS key `FILE` (PEM)")
+	f.BoolVar(&o.openLookups, "open-lookups", false, "let anyone look up without a token; on loopback only")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug (every request), info, warn or error")
+	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON")
+	f.DurationVar(&o.grace, "grace", 20*time.Second, "how long requests under way may take to finish at the end")
+	f.DurationVar(&o.requestTimeout, "request-timeout", 30*time.Second, "longest time for one look-up")
+	return cmd
+}
+
+// runServe serves until ctx ends.
+func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return misuse("--log-level: %q is none of debug, info, warn, error", o.logLevel)
+	}
+	log := serverLog(stderr, level, o.logJSON)
+	tlsConfig, err := o.tls()
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return misuse("--listen: %v", err)
+	}
+	local := isLoopback(host)
+	if o.openLookups && !local {
+		return misuse("--open-lookups is for loopback only, and %s is not", o.listen)
+	}
+	s, err := openStore(o.data, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	gates, err := access.Open(o.data, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gates.Close()) }()
+	l, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	token, err := gates.EnsureAdmin()
+	if err != nil {
+		l.Close()
+		return err
+	}
+	if token != "" {
+		fmt.Fprintf(stdout, "administrator's token, shown this once: %s\n", token)
+	}
+	if !local && tlsConfig == nil {
+		log.Warn("listening beyond this machine without TLS: tokens and answers travel in the clear; give --tls-cert and --tls-key, or stand behind a proxy that has them")
+	}
+	scheme := "http"
+	if tlsConfig != nil {
+		scheme = "https"
+	}
+	address := fmt.Sprintf("%s://%s", scheme, l.Addr())
+	handler := newHandler(s, gates, o.openLookups, log, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	log.Info("serving", "address", address, "data", o.data, "version", version())
+	if o.listening != nil {
+		o.listening(address)
+	}
+	if err := serve.Run(ctx, l, handler, tlsConfig, o.grace, log); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func (o *serveOptions) tls() (*tls.Config, error) {
+	if o.cert == "" && o.key == "" {
+		return nil, nil
+	}
+	if o.cert == "" || o.key == "" {
+		return nil, misuse("--tls-cert and --tls-key belong together")
+	}
+	pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the TLS certificate: %w", err)
+	}
+	// A client's certificate is compared with the one that its token is bound to, so no authority needs to vouch for it.
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert}, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// newHandler puts api and web before one store.
+func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logger, o serve.Options) http.Handler {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_disk_bytes", Help: "Live data on disk."}, func() float64 { return float64(s.Stats().DiskBytes) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_memory_bytes", Help: "Caches and write buffers of the store."}, func() float64 { return float64(s.Stats().MemoryBytes) }))
+	view := func(c intel.Marking) dossier.View { return s.View(c) }
+	gate := &serve.Gate{Access: gates, OpenLookups: open}
+	mux := http.NewServeMux()
+	api.Register(mux, api.Config{View: view, Recorder: s, Ready: s.Ready, Gate: gate, Metrics: metrics, Logger: log})
+	web.Register(mux, web.Config{View: view, Gate: gate, Logger: log, FindHashes: source.FindHashes})
+	o.Metrics = metrics
+	return serve.Handler(mux, o)
+}

@@ -1,0 +1,378 @@
+// Package api answers over HTTP: dossiers as JSON and STIX in the foreign spelling of package wire, and observations taken in.
+package api
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"spoor/internal/access"
+	"spoor/internal/dossier"
+	"spoor/internal/ingest"
+	"spoor/internal/intel"
+	"spoor/internal/serve"
+	"spoor/wire"
+)
+
+// Config is what the API needs.
+type Config struct {
+	View     func(clearance intel.Marking) dossier.View // opens one reader's look at the store
+	Recorder ingest.Recorder
+	Ready    func(context.Context) error
+	Gate     *serve.Gate
+	Metrics  *prometheus.Registry // served at /metrics; nil: none
+	Logger   *slog.Logger
+	// CacheBytes bounds the answers kept ready; 0 means 64 MiB.
+	CacheBytes int
+}
+
+// api is the handlers' state.
+type api struct {
+	Config
+	cache    *cache
+	slots    chan struct{} // answers being built now
+	recorded *prometheus.CounterVec
+}
+
+// building is how many answers are built at once: more only makes all of them late. The others wait until their time is up.
+const building = 64
+
+//go:embed openapi.json
+var openAPI []byte
+
+// Register adds the API's paths to a mux.
+func Register(mux *http.ServeMux, c Config) {
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 64 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &api{Config: c, cache: newCache(c.CacheBytes), slots: make(chan struct{}, building)}
+	a.recorded = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_observations_total", Help: "Observations received over HTTP, by outcome."}, []string{"outcome"})
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(a.recorded)
+	}
+	get := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, serve.Methods(http.MethodGet, h)) }
+	get("/api/hash/{hash...}", a.hash)
+	get("/api/domain/{address...}", a.address(domainAddress))
+	get("/api/ip/{address...}", a.address(ipAddress))
+	get("/api/url/{address...}", a.address(urlAddress))
+	get("/api/v1/search/hash", a.searchHash)
+	get("/api/v1/search/domain", a.searchAddress(domainAddress))
+	get("/api/v1/search/ip", a.searchAddress(ipAddress))
+	get("/api/v1/search/url", a.searchAddress(urlAddress))
+	mux.Handle("/api/observations", serve.Methods(http.MethodPost, http.HandlerFunc(a.observations)))
+	mux.Handle("/api/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serve.Fail(w, r, fmt.Errorf("%w; /openapi.json lists what there is", serve.ErrNotFound))
+	}))
+	get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(openAPI)
+	})
+	get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	})
+	get("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := c.Ready(r.Context()); err != nil {
+			serve.Fail(w, r, fmt.Errorf("%w: %w", intel.ErrUnavailable, err))
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ready")
+	})
+	if c.Metrics != nil {
+		metrics := promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{})
+		get("/metrics", func(w http.ResponseWriter, r *http.Request) {
+			if _, err := c.Gate.Identify(r, access.Lookup); err != nil {
+				if _, second := c.Gate.Identify(r, access.Ingest); second != nil {
+					serve.Fail(w, r, err)
+					return
+				}
+			}
+			metrics.ServeHTTP(w, r)
+		})
+	}
+}
+
+// ask is one look-up request, read.
+type ask struct {
+	question
+	names []dossier.Section
+	id    *access.Identity
+	v1    bool
+}
+
+// hash answers GET /api/hash/{hash}.
+func (a *api) hash(w http.ResponseWriter, r *http.Request) {
+	id, err := a.Gate.Identify(r, access.Lookup)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	q := &ask{id: id}
+	if err := q.read(r.PathValue("hash"), r.URL.RawQuery); err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	a.answer(w, r, q)
+}
+
+// read reads what is asked. Each parameter may stand once.
+func (q *ask) read(hash, rawQuery string) error {
+	h, err := intel.ParseHash(hash)
+	if err != nil {
+		return err
+	}
+	q.question = question{hash: h, clearance: q.id.Account.Clearance, count: dossier.MaxRows}
+	q.names = pageSections
+	q.sections = pageBits
+	if rawQuery == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return &intel.Refusal{Reason: "the query is not well formed: " + err.Error()}
+	}
+	for name, v := range values {
+		if len(v) > 1 {
+			return &intel.Refusal{Field: cut(name), Reason: "given more than once"}
+		}
+		switch name {
+		case "sections":
+			names, err := dossier.ParseSections(v[0])
+			if err != nil {
+				return err
+			}
+			if names != nil {
+				q.names, q.sections = names, bits(names)
+			}
+		case "count":
+			n, err := strconv.Atoi(v[0])
+			if err != nil || n < 1 || n > dossier.MaxRows {
+				return &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%q is not a whole number within 1 to %d", cut(v[0]), dossier.MaxRows)}
+			}
+			q.count = n
+		case "format":
+			switch v[0] {
+			case "json":
+			case "stix":
+				q.form = stix
+			default:
+				return &intel.Refusal{Field: "format", Reason: fmt.Sprintf("there is no format %q; json or stix", cut(v[0]))}
+			}
+		}
+	}
+	if q.form == stix {
+		q.names, q.sections, q.count = stixSections, bits(stixSections), dossier.MaxRows
+	}
+	return nil
+}
+
+func cut(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
+
+var (
+	pageSections = dossier.PageSections()
+	allSections  = dossier.AllSections()
+	pageBits     = bits(pageSections)
+	stixSections = append(slices.Clone(pageSections), dossier.Reasons)
+)
+
+func bits(names []dossier.Section) (b uint32) {
+	for _, n := range names {
+		b |= 1 << slices.Index(allSections, n)
+	}
+	return b
+}
+
+// answer answers a look-up of a hash: from the cache while that stands, counted against the quota when it says something new.
+func (a *api) answer(w http.ResponseWriter, r *http.Request, q *ask) {
+	match := r.Header.Get("If-None-Match")
+	usage, err := a.Gate.Access.Use(q.id.Account, 0)
+	if err == nil && usage.Left() == 0 && match == "" {
+		err = access.ErrQuota
+	}
+	if err != nil {
+		a.fail(w, r, q, usage, err)
+		return
+	}
+	ans, err := a.find(r.Context(), q)
+	if err != nil && !errors.Is(err, intel.ErrUnknown) {
+		a.fail(w, r, q, usage, err)
+		return
+	}
+	if ans != nil && match != "" && matches(match, ans.etag) {
+		serve.QuotaHeaders(w, usage)
+		w.Header().Set("ETag", ans.etag)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	usage, useErr := a.Gate.Access.Use(q.id.Account, 1)
+	if useErr != nil {
+		a.fail(w, r, q, usage, useErr)
+		return
+	}
+	if err != nil {
+		a.fail(w, r, q, usage, err)
+		return
+	}
+	serve.QuotaHeaders(w, usage)
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	if q.form == stix {
+		h["Content-Type"] = stixType
+	}
+	h.Set("ETag", ans.etag)
+	if !ans.license {
+		h.Set("Content-Length", strconv.Itoa(len(ans.rest)+1))
+		if r.Method != http.MethodHead {
+			w.Write(append(append(make([]byte, 0, len(ans.rest)+1), '{'), ans.rest...))
+		}
+		return
+	}
+	body := append(make([]byte, 0, len(ans.rest)+160), `{"LicenseInfo":`...)
+	license, err := json.Marshal(licenseOf(q, usage))
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	body = append(body, license...)
+	if len(ans.rest) > 1 {
+		body = append(body, ',')
+	}
+	body = append(body, ans.rest...)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
+
+var (
+	jsonType = []string{"application/json"}
+	stixType = []string{"application/stix+json;version=2.1"}
+)
+
+// fail answers with an error; on /api/v1 a used-up quota is a 403.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, q *ask, u access.Usage, err error) {
+	if u.Quota > 0 {
+		serve.QuotaHeaders(w, u)
+	}
+	if q.v1 && errors.Is(err, access.ErrQuota) {
+		f := serve.FailureOf(err)
+		f.Status, f.RetryAfter = http.StatusForbidden, time.Until(u.Reset)
+		serve.WriteFailure(w, r, f, err)
+		return
+	}
+	serve.Fail(w, r, err)
+}
+
+func licenseOf(q *ask, u access.Usage) *wire.LicenseInfo {
+	l := &wire.LicenseInfo{AccessType: "Commercial", DayRequests: u.Used, DayQuota: u.Quota}
+	if q.id.Account.Plan == access.Trial {
+		l.AccessType = "Trial"
+	}
+	if q.id.Token != nil {
+		layout := wire.Minutes
+		if q.v1 {
+			layout = wire.Seconds
+		}
+		d := wire.DateOf(q.id.Token.Expires, layout)
+		l.TokenExpirationDate = &d
+	}
+	return l
+}
+
+// matches compares If-None-Match with a tag, weakly, as RFC 9110 has it for this header.
+func matches(header, etag string) bool {
+	etag = strings.TrimPrefix(etag, "W/")
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns the answer from the cache, or builds it.
+func (a *api) find(ctx context.Context, q *ask) (*answer, error) {
+	if ans := a.cache.get(&q.question); ans != nil {
+		return ans, nil
+	}
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	view := a.View(q.clearance)
+	d, err := dossier.Build(ctx, view, q.hash, dossier.Query{Sections: q.names, Count: q.count})
+	if err != nil {
+		return nil, err
+	}
+	var whole []byte
+	switch q.form {
+	case stix:
+		whole, err = encodeSTIX(d)
+	case openTIP:
+		report := encoder{wire.Seconds}.report(d)
+		if report.FileGeneralInfo != nil {
+			report.FileGeneralInfo.FileStatus = fileStatus(d)
+		}
+		whole, err = encodeJSON(report)
+	default:
+		whole, err = encodeJSON(encoder{wire.Minutes}.report(d))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encoding the answer: %w", err)
+	}
+	ans := &answer{rest: whole[1:], license: q.form != stix && slices.Contains(q.names, dossier.LicenseInfo), view: view}
+	ans.etag = fmt.Sprintf(`W/"%016x"`, xxhash.Sum64(whole))
+	a.cache.put(&q.question, ans)
+	return ans, nil
+}
+
+// encodeJSON leaves <, > and & in texts as they are: nothing here is put into a page.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// writeJSON answers with a value.
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
+	b, err := encodeJSON(v)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	w.Header()["Content-Type"] = jsonType
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(b)
+	}
+}

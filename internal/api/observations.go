@@ -1,0 +1,217 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"spoor/internal/access"
+	"spoor/internal/ingest"
+	"spoor/internal/intel"
+	"spoor/internal/serve"
+	"spoor/internal/source"
+	"spoor/wire"
+)
+
+// The bounds of one request.
+const (
+	maxBody     = 256 << 20 // as sent
+	maxUnpacked = 2 << 30   // once unpacked
+	inMemory    = 4 << 20   // of a body without batch id, which is named by its hash and so must be kept until its end
+	maxRefusals = 100       // named in the receipt
+	ingestTime  = 10 * time.Minute
+)
+
+// observations answers POST /api/observations: NDJSON, plain or packed. What was acknowledged is durable; what is sent again under the same
+// batch id, or word for word without one, counts nothing.
+func (a *api) observations(w http.ResponseWriter, r *http.Request) {
+	id, err := a.Gate.Identify(r, access.Ingest)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	if err := acceptable(r); err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	// Taking in much takes long; what ends it is the sender's going away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
+	defer cancel()
+	batch := r.Header.Get(wire.BatchID)
+	if len(batch) > 256 {
+		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "longer than 256 bytes"})
+		return
+	}
+	packed := serve.Body(w, r, maxBody)
+	if batch == "" {
+		spooled, sum, err := spool(packed)
+		if err != nil {
+			serve.Fail(w, r, bodyError(err))
+			return
+		}
+		defer spooled.Close()
+		packed, batch = spooled, "sha256:"+sum
+	}
+	body, err := unpack(r, packed)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	receipt, err := a.take(ctx, id, batch, body)
+	a.recorded.WithLabelValues("accepted").Add(float64(receipt.Accepted))
+	a.recorded.WithLabelValues("repeated").Add(float64(receipt.Repeated))
+	a.recorded.WithLabelValues("refused").Add(float64(receipt.Refused))
+	if err != nil {
+		serve.Fail(w, r, bodyError(err))
+		return
+	}
+	if receipt.Refused > 0 && receipt.Accepted == 0 && receipt.Repeated == 0 {
+		writeJSON(w, r, http.StatusBadRequest, &struct {
+			wire.Error
+			wire.Receipt
+		}{wire.Error{Error: wire.ErrorInfo{Code: "bad_request", Message: "no line is an observation; refusals says why"}}, receipt})
+		return
+	}
+	writeJSON(w, r, http.StatusOK, &receipt)
+}
+
+// acceptable fails for a body that cannot be NDJSON. What a shell's tools call a form by default is taken for what it is.
+func acceptable(r *http.Request) error {
+	if t := r.Header.Get("Content-Type"); t != "" {
+		media, _, err := mime.ParseMediaType(t)
+		switch {
+		case err != nil:
+			return fmt.Errorf("the Content-Type is not well formed: %w", serve.ErrMediaType)
+		case media == "application/x-ndjson", media == "application/ndjson", media == "application/jsonl", media == "application/json",
+			media == "application/octet-stream", media == "text/plain", media == "application/x-www-form-urlencoded":
+		default:
+			return fmt.Errorf("%s: %w; send application/x-ndjson", cut(media), serve.ErrMediaType)
+		}
+	}
+	switch e := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); e {
+	case "", "identity", "gzip", "zstd":
+		return nil
+	default:
+		return fmt.Errorf("Content-Encoding %s: %w; send it plain, gzip or zstd", cut(e), serve.ErrMediaType)
+	}
+}
+
+// unpack undoes the Content-Encoding, bounded.
+func unpack(r *http.Request, packed io.Reader) (io.Reader, error) {
+	var in io.Reader
+	var err error
+	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
+	case "gzip":
+		in, err = gzip.NewReader(packed)
+	case "zstd":
+		in, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
+	default:
+		return packed, nil
+	}
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return &bounded{in, maxUnpacked}, nil
+}
+
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, fmt.Errorf("the body unpacks to %w: at most %d bytes; send it in parts", serve.ErrTooLarge, int64(maxUnpacked))
+	}
+	return n, err
+}
+
+// bodyError gives an error of reading the body its kind: all but our own and the store's are the sender's.
+func bodyError(err error) error {
+	if errors.Is(err, serve.ErrTooLarge) || errors.Is(err, intel.ErrUnavailable) || errors.Is(err, intel.ErrInvalid) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var local *os.PathError
+	if errors.As(err, &local) {
+		return fmt.Errorf("%w: %w", intel.ErrUnavailable, err)
+	}
+	return &intel.Refusal{Reason: "the body cannot be read: " + err.Error()}
+}
+
+// spooled is a body kept until its end.
+type spooled struct {
+	io.Reader
+	file *os.File
+}
+
+func (s *spooled) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
+}
+
+// spool keeps a body, in a file when it is large, and hashes it.
+func spool(r io.Reader) (*spooled, string, error) {
+	sum := sha256.New()
+	var small bytes.Buffer
+	_, err := io.CopyN(io.MultiWriter(&small, sum), r, inMemory)
+	if errors.Is(err, io.EOF) {
+		return &spooled{Reader: &small}, fmt.Sprintf("%x", sum.Sum(nil)), nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := os.CreateTemp("", "spoor-body-*")
+	if err != nil {
+		return nil, "", err
+	}
+	s := &spooled{file: f}
+	if _, err = io.Copy(io.MultiWriter(f, sum), r); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		s.Close()
+		return nil, "", err
+	}
+	s.Reader = io.MultiReader(&small, f)
+	return s, fmt.Sprintf("%x", sum.Sum(nil)), nil
+}
+
+// take records the lines. Batches are named by the account, the sender's batch id and their number, so a request that broke off and is
+// sent again goes on where it ended.
+func (a *api) take(ctx context.Context, id *access.Identity, batch string, body io.Reader) (wire.Receipt, error) {
+	receipt := wire.Receipt{Refusals: []wire.Refusal{}}
+	name := func(n uint64) []byte {
+		h := sha256.New()
+		fmt.Fprintf(h, "api\x00%s\x00%s\x00", id.Account.Name, batch)
+		h.Write(binary.BigEndian.AppendUint64(nil, n))
+		return h.Sum(nil)
+	}
+	b := ingest.NewBatcher(ctx, a.Recorder, name, func(r intel.Refusal) {
+		receipt.Refused++
+		if len(receipt.Refusals) < maxRefusals {
+			receipt.Refusals = append(receipt.Refusals, wire.Refusal{Line: r.Line, Field: r.Field, Reason: r.Reason})
+		}
+	})
+	_, err := source.Read(ctx, source.NewInput("the body", body), source.Options{Format: source.Observations}, b)
+	var closeErr error
+	receipt.Accepted, receipt.Repeated, closeErr = b.Close()
+	if closeErr != nil && !errors.Is(closeErr, intel.ErrUnavailable) {
+		closeErr = fmt.Errorf("%w: %w", intel.ErrUnavailable, closeErr)
+	}
+	return receipt, errors.Join(closeErr, err)
+}

@@ -1,0 +1,114 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+
+	"spoor/internal/intel"
+)
+
+// FindHashes returns the hashes that stand in any text, in order, repeats included: runs of hex digits of exactly the right length with no
+// letter or digit beside them. What is named an imphash or an authentihash is passed over: it is not a file's hash.
+func FindHashes(text []byte) []intel.Hash {
+	var found []intel.Hash
+	eachHexRun(text, func(h intel.Hash, _ int) {
+		if !h.IsZero() {
+			found = append(found, h)
+		}
+	})
+	return found
+}
+
+// eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash and its length for one that is nearly a hash.
+func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
+	for i := 0; i < len(text); {
+		if !wordByte(text[i]) {
+			i++
+			continue
+		}
+		start := i
+		for i < len(text) && wordByte(text[i]) {
+			i++
+		}
+		word := text[start:i]
+		if len(word) > 2 && word[0] == '0' && (word[1] == 'x' || word[1] == 'X') {
+			word = word[2:]
+		}
+		switch len(word) {
+		case 32, 40, 64:
+			if h, err := intel.ParseHash(string(word)); err == nil && !otherDigest(text[max(0, start-24):start]) {
+				f(h, len(word))
+			}
+		case 30, 31, 33, 38, 39, 41, 62, 63, 65:
+			if isHex(word) {
+				f(intel.Hash{}, len(word))
+			}
+		}
+	}
+}
+
+func wordByte(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= 0x80
+}
+
+func isHex(b []byte) bool {
+	for _, c := range b {
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+// otherDigest reports whether the text just before a digest names another kind of digest, as "IMPHASH=" does.
+func otherDigest(before []byte) bool {
+	before = bytes.ToLower(bytes.TrimRight(before, "\"'=: \t"))
+	for _, name := range []string{"imphash", "imp_hash", "authentihash", "richhash", "rich_hash", "telfhash", "serial", "guid"} {
+		if bytes.HasSuffix(before, []byte(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// readHashList reads a list as the listings of a feed: each line's hashes. Three different kinds of hash on one line name one file; only what
+// one line states together is tied together.
+func readHashList(r *reader) error {
+	src := intel.Source{Type: intel.FeedSource, Name: r.o.Feed, Marking: r.o.Marking}
+	return r.each(func(line []byte, number int64) error {
+		if line[0] == '#' {
+			r.result.Other++
+			return nil
+		}
+		var all []intel.Hash
+		one, tied := intel.Hashes{}, true
+		eachHexRun(line, func(h intel.Hash, length int) {
+			if h.IsZero() {
+				r.refuse(number, "", fmt.Sprintf("%d hex digits are no hash: it is cut; MD5 has 32, SHA-1 40, SHA-256 64", length))
+				return
+			}
+			all = append(all, h)
+			tied = tied && (one.Get(h.Algorithm()).IsZero() || one.Get(h.Algorithm()) == h)
+			one.Set(h)
+		})
+		if len(all) == 0 {
+			r.result.Other++
+			return nil
+		}
+		r.result.Used++
+		files := []intel.Hashes{one}
+		if !tied {
+			files = files[:0]
+			for _, h := range all {
+				files = append(files, intel.HashesOf(h))
+			}
+		}
+		for _, f := range files {
+			o := intel.Observation{Source: src, Time: r.o.Now, File: f, Fact: intel.Listing{Feed: r.o.Feed, Zone: r.o.Zone}}
+			if err := r.observe(number, &o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,137 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+// Input is one stream of bytes with a name: a file, a member of an archive, or standard input.
+type Input struct {
+	Name   string // as "logs.zip!day1.json"
+	format Format
+	blocks *blocks
+}
+
+// NewInput makes an input of a stream.
+func NewInput(name string, r io.Reader) *Input {
+	return &Input{Name: name, blocks: &blocks{r: r, sum: sha256.New()}}
+}
+
+// Digest returns the SHA-256 of what has been read so far. It moves in steps of fixed size, so at every point of its reading the same
+// content has the same digest, whatever it was packed in.
+func (in *Input) Digest() [32]byte {
+	var d [32]byte
+	in.blocks.sum.Sum(d[:0])
+	return d
+}
+
+// Format returns what Read recognised, "" before.
+func (in *Input) Format() Format { return in.format }
+
+// Bytes returns how many bytes have been read.
+func (in *Input) Bytes() int64 { return in.blocks.total }
+
+// blocks reads a stream in steps of fixed size and hashes it on the way.
+type blocks struct {
+	r     io.Reader
+	sum   hash.Hash
+	buf   []byte
+	rest  []byte
+	total int64
+	err   error
+}
+
+const blockSize = 256 << 10
+
+func (b *blocks) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		if b.buf == nil {
+			b.buf = make([]byte, blockSize)
+		}
+		n, err := io.ReadFull(b.r, b.buf)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = io.EOF
+		}
+		b.err = err
+		b.rest = b.buf[:n]
+		b.sum.Write(b.rest)
+		b.total += int64(n)
+		if n == 0 {
+			return 0, b.err
+		}
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// open begins to read: it looks at the first bytes, and turns UTF-16 and a byte order mark into plain UTF-8.
+func (in *Input) open() (*lines, []byte, error) {
+	raw := bufio.NewReaderSize(in.blocks, maxLine)
+	head, err := raw.Peek(sniffed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	wide := bytes.HasPrefix(head, []byte{0xFF, 0xFE}) || bytes.HasPrefix(head, []byte{0xFE, 0xFF})
+	if !wide && len(head) >= 4 && head[0] != 0 && head[1] == 0 && head[3] == 0 && !bytes.HasPrefix(head, []byte("ElfFile\x00")) {
+		wide = true // UTF-16LE without its mark
+	}
+	switch {
+	case wide:
+		decoder := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder()
+		raw = bufio.NewReaderSize(transform.NewReader(raw, decoder), maxLine)
+	case bytes.HasPrefix(head, []byte{0xEF, 0xBB, 0xBF}):
+		if _, err := raw.Discard(3); err != nil {
+			return nil, nil, err
+		}
+	}
+	head, err = raw.Peek(sniffed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	return &lines{Reader: raw}, bytes.Clone(head), nil
+}
+
+// maxLine is the longest line in bytes.
+const maxLine = 1 << 20
+
+var errLongLine = errors.New("line too long")
+
+// lines reads line by line; the bytes of a line stand until the next is read.
+type lines struct {
+	*bufio.Reader
+	number int64 // of the line returned last, from 1
+}
+
+// next returns the next line without its end. It fails with errLongLine, having passed over the line, or with io.EOF after the last.
+func (l *lines) next() ([]byte, error) {
+	line, err := l.ReadSlice('\n')
+	if len(line) > 0 {
+		l.number++
+	}
+	switch {
+	case err == nil:
+		return line[:len(line)-1], nil
+	case errors.Is(err, io.EOF) && len(line) > 0:
+		return line, nil
+	case errors.Is(err, bufio.ErrBufferFull):
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = l.ReadSlice('\n')
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		return nil, errLongLine
+	}
+	return nil, err
+}

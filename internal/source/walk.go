@@ -1,0 +1,315 @@
+package source
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"spoor/internal/intel"
+)
+
+// The bounds on what one file on disk may unfold to.
+const (
+	maxNesting = 4       // archives within archives
+	maxMembers = 100_000 // of all archives in the file
+	maxRatio   = 300     // unpacked to packed bytes, once more than freeBytes are unpacked
+	freeBytes  = 1 << 30
+	maxSpool   = 8 << 30 // of one zip within another archive, which must be kept on disk to be read
+)
+
+// Visit takes the inputs that Walk finds. An error ends the walk and comes back from it.
+type Visit func(in *Input) error
+
+// Walk visits every input under the paths: files, directories in the order of their names, and the members of zip, gz, bz2, zst and tar,
+// also within each other. What cannot be opened is refused, and the rest goes on. It fails when a path that was named is not there.
+func Walk(ctx context.Context, paths []string, visit Visit, refuse func(intel.Refusal)) error {
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("opening %s: %w", p, err)
+		}
+		if !info.IsDir() {
+			if err := walkFile(ctx, p, visit, refuse); err != nil {
+				return err
+			}
+			continue
+		}
+		err = filepath.WalkDir(p, func(name string, entry fs.DirEntry, err error) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err != nil {
+				refuse(intel.Refusal{Input: name, Reason: err.Error()})
+				if entry != nil && entry.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			if entry.IsDir() || junk(name) {
+				return nil
+			}
+			if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+				return nil // sockets, pipes, dangling links
+			}
+			return walkFile(ctx, name, visit, refuse)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// junk reports whether a path is what a Mac leaves in archives and folders.
+func junk(name string) bool {
+	name = filepath.ToSlash(name)
+	return strings.Contains("/"+name, "/__MACOSX/") || path.Base(name) == ".DS_Store" || strings.HasPrefix(path.Base(name), "._")
+}
+
+func walkFile(ctx context.Context, name string, visit Visit, refuse func(intel.Refusal)) error {
+	f, err := os.Open(name)
+	if err != nil {
+		refuse(intel.Refusal{Input: name, Reason: err.Error()})
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		refuse(intel.Refusal{Input: name, Reason: err.Error()})
+		return nil
+	}
+	u := &unpacker{ctx: ctx, visit: visit, refuse: refuse, packed: max(info.Size(), 1)}
+	return u.open(name, f, f, info.Size(), 0)
+}
+
+// WalkReader visits the inputs in a stream, as Walk does in a file.
+func WalkReader(ctx context.Context, name string, r io.Reader, visit Visit, refuse func(intel.Refusal)) error {
+	u := &unpacker{ctx: ctx, visit: visit, refuse: refuse, packed: freeBytes}
+	return u.open(name, r, nil, -1, 0)
+}
+
+// unpacker unfolds one file on disk.
+type unpacker struct {
+	ctx      context.Context
+	visit    Visit
+	refuse   func(intel.Refusal)
+	packed   int64
+	unpacked int64
+	members  int
+}
+
+var errBomb = fmt.Errorf("it unpacks to more than %d times its size: given up", maxRatio)
+
+// counted bounds what is unpacked.
+type counted struct {
+	u *unpacker
+	r io.Reader
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.u.unpacked += int64(n)
+	if c.u.unpacked > freeBytes && c.u.unpacked/maxRatio > c.u.packed {
+		return n, errBomb
+	}
+	return n, err
+}
+
+// open visits a stream, or what is packed in it. at, when not nil, reads the same bytes at any place.
+func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	head, err := buffered.Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + err.Error()})
+		return nil
+	}
+	kind := packing(head)
+	if kind != "" && depth >= maxNesting {
+		u.refuse(intel.Refusal{Input: name, Reason: fmt.Sprintf("packed more than %d times over", maxNesting)})
+		return nil
+	}
+	// Only a fault of the packing is this input's own; an error of the visitor ends the walk.
+	fault := func(err error) error {
+		if err == nil {
+			return nil
+		}
+		var v *visitError
+		if errors.As(err, &v) || u.ctx.Err() != nil {
+			return err
+		}
+		u.refuse(intel.Refusal{Input: name, Reason: fmt.Sprintf("%s: %v", kind, err)})
+		return nil
+	}
+	switch kind {
+	case "zip":
+		return fault(u.zip(name, buffered, at, size, depth))
+	case "gzip":
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return fault(err)
+		}
+		return u.open(inner(name, ".gz", ".tgz"), counted{u, z}, nil, -1, depth+1)
+	case "bzip2":
+		return u.open(inner(name, ".bz2"), counted{u, bzip2.NewReader(buffered)}, nil, -1, depth+1)
+	case "zstd":
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return fault(err)
+		}
+		defer z.Close()
+		return u.open(inner(name, ".zst"), counted{u, z}, nil, -1, depth+1)
+	case "tar":
+		return fault(u.tar(name, buffered, depth))
+	}
+	if err := u.visit(NewInput(name, buffered)); err != nil {
+		var refusal *intel.Refusal
+		switch {
+		case u.ctx.Err() != nil:
+		case errors.As(err, &refusal):
+			u.refuse(*refusal)
+			return nil
+		case errors.Is(err, errBomb), packError(err):
+			u.refuse(intel.Refusal{Input: name, Reason: err.Error()})
+			return nil
+		}
+		return &visitError{err}
+	}
+	return nil
+}
+
+// visitError marks an error that is not the archive's.
+type visitError struct{ err error }
+
+func (v *visitError) Error() string { return v.err.Error() }
+func (v *visitError) Unwrap() error { return v.err }
+
+// packError reports whether an error says that packed bytes are damaged or cut.
+func packError(err error) bool {
+	return slices.ContainsFunc([]error{gzip.ErrChecksum, gzip.ErrHeader, zip.ErrChecksum, zip.ErrFormat, zip.ErrAlgorithm, io.ErrUnexpectedEOF,
+		tar.ErrHeader, zstd.ErrCRCMismatch, zstd.ErrMagicMismatch, zstd.ErrWindowSizeExceeded, zstd.ErrDecoderSizeExceeded},
+		func(e error) bool { return errors.Is(err, e) }) || strings.Contains(err.Error(), "flate:") || strings.Contains(err.Error(), "bzip2") || strings.Contains(err.Error(), "zstd")
+}
+
+// packing recognises what an input is packed with, "" when it is not.
+func packing(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
+		return "zip"
+	case bytes.HasPrefix(head, []byte{0x1F, 0x8B, 8}):
+		return "gzip"
+	case bytes.HasPrefix(head, []byte("BZh")) && len(head) > 10 && bytes.Equal(head[4:10], []byte{0x31, 0x41, 0x59, 0x26, 0x53, 0x59}):
+		return "bzip2"
+	case bytes.HasPrefix(head, []byte{0x28, 0xB5, 0x2F, 0xFD}):
+		return "zstd"
+	case len(head) >= 265 && bytes.Equal(head[257:262], []byte("ustar")):
+		return "tar"
+	}
+	return ""
+}
+
+// inner is the name of what is in a stream that packs one file.
+func inner(name string, suffixes ...string) string {
+	for _, s := range suffixes {
+		if strings.HasSuffix(strings.ToLower(name), s) {
+			cut := name[:len(name)-len(s)]
+			if s == ".tgz" {
+				cut += ".tar"
+			}
+			return name + "!" + path.Base(filepath.ToSlash(cut))
+		}
+	}
+	return name + "!"
+}
+
+func (u *unpacker) member() error {
+	if u.members++; u.members > maxMembers {
+		return fmt.Errorf("more than %d members: given up", maxMembers)
+	}
+	return u.ctx.Err()
+}
+
+func (u *unpacker) tar(name string, r io.Reader, depth int) error {
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.member(); err != nil {
+			return err
+		}
+		if h.Typeflag != tar.TypeReg || junk(h.Name) {
+			continue
+		}
+		if err := u.open(name+"!"+cleanName(h.Name), t, nil, -1, depth+1); err != nil {
+			return err
+		}
+	}
+}
+
+func cleanName(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?") }
+
+func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
+	if at == nil { // a zip is read from its end: one within a stream goes through a file
+		f, err := os.CreateTemp("", "spoor-zip-*")
+		if err != nil {
+			return &visitError{fmt.Errorf("unpacking %s: %w", name, err)}
+		}
+		defer os.Remove(f.Name())
+		defer f.Close()
+		if size, err = io.Copy(f, io.LimitReader(r, maxSpool+1)); err != nil {
+			return err
+		}
+		if size > maxSpool {
+			return fmt.Errorf("a zip of more than %d bytes within another archive", int64(maxSpool))
+		}
+		at = f
+	}
+	z, err := zip.NewReader(at, size)
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+		return err
+	}
+	z.RegisterDecompressor(zstd.ZipMethodWinZip, zstd.ZipDecompressor())
+	for _, f := range z.File {
+		if err := u.member(); err != nil {
+			return err
+		}
+		if !f.Mode().IsRegular() || junk(f.Name) {
+			continue
+		}
+		member := name + "!" + cleanName(f.Name)
+		if f.Flags&1 != 0 {
+			u.refuse(intel.Refusal{Input: member, Reason: "encrypted; unpack it first"})
+			continue
+		}
+		m, err := f.Open()
+		if err != nil {
+			u.refuse(intel.Refusal{Input: member, Reason: fmt.Sprintf("zip: %v (method %d)", err, f.Method)})
+			continue
+		}
+		err = u.open(member, counted{u, m}, nil, -1, depth+1)
+		m.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"spoor/internal/access"
+	"spoor/internal/dossier"
+	"spoor/internal/intel"
+)
+
+// shownRows is how many rows of a panel the page holds; the API has up to a thousand.
+const shownRows = 200
+
+// cell is one cell of a table. At most one of Link, Time and Zone is set.
+type cell struct {
+	Text string
+	Link string // to a page of this server
+	Time time.Time
+	Zone intel.Zone
+	Kind string // class: "number", "hash"
+	Note string // small, beside the text
+}
+
+// panel is one folding table of the page.
+type panel struct {
+	ID, Title string
+	Columns   []string
+	Rows      [][]cell
+	Count     int    // rows that there are
+	More      uint64 // rows that the store holds beyond
+}
+
+// field is one line of the overview.
+type field struct {
+	Name string
+	cell
+}
+
+// hashBody is the dossier as the page shows it.
+type hashBody struct {
+	Hash     string
+	Zone     intel.Zone
+	Label    string
+	Score    int
+	Reasons  []string
+	RedZone  bool
+	Overview []field
+	Reports  []intel.Publication
+	Panels   []panel
+}
+
+// hash answers GET /hash/{hash}. It uses a unit of quota as the API does.
+func (w *web) hash(rw http.ResponseWriter, r *http.Request) {
+	id := w.identify(rw, r)
+	if id == nil {
+		return
+	}
+	h, err := intel.ParseHash(r.PathValue("hash"))
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	if canonical := "/hash/" + h.String(); r.URL.Path != canonical {
+		http.Redirect(rw, r, canonical, http.StatusMovedPermanently)
+		return
+	}
+	d, err := w.build(r, id, h, dossier.AllSections())
+	if errors.Is(err, intel.ErrUnknown) {
+		p := page{Title: "Unknown " + h.String(), Account: id.Account.Name, Query: h.String(), Body: h.String()}
+		w.render(rw, r, http.StatusNotFound, "unknown.html", p)
+		return
+	}
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	w.render(rw, r, http.StatusOK, "hash.html", page{Title: d.Verdict.Zone.Label() + " " + h.String(), Account: id.Account.Name, Query: h.String(), Body: bodyOf(d)})
+}
+
+// build makes a dossier and takes a unit of quota for it, known or not.
+func (w *web) build(r *http.Request, id *access.Identity, h intel.Hash, sections []dossier.Section) (*dossier.Dossier, error) {
+	if u, err := w.Gate.Access.Use(id.Account, 0); err != nil || u.Left() == 0 {
+		if err == nil {
+			err = access.ErrQuota
+		}
+		return nil, err
+	}
+	d, err := dossier.Build(r.Context(), w.View(id.Account.Clearance), h, dossier.Query{Sections: sections})
+	if err != nil && !errors.Is(err, intel.ErrUnknown) {
+		return nil, err
+	}
+	if _, useErr := w.Gate.Access.Use(id.Account, 1); useErr != nil {
+		return nil, useErr
+	}
+	return d, err
+}
+
+// listBody is the answer to a text with several hashes.
+type listBody struct {
+	Table panel
+	Left  int // hashes that were not looked up
+}
+
+// list answers several hashes, a line each.
+func (w *web) list(rw http.ResponseWriter, r *http.Request, id *access.Identity, hashes []intel.Hash) {
+	body := listBody{Left: max(len(hashes)-maxFound, 0)}
+	t := panel{ID: "found", Title: "Found in the text", Columns: []string{"Zone", "Hash", "Hits", "Last seen", "Detection", "Name"}}
+	for _, h := range hashes[:len(hashes)-body.Left] {
+		d, err := w.build(r, id, h, []dossier.Section{dossier.Zone, dossier.FileGeneralInfo, dossier.DetectionsInfo, dossier.FileNames})
+		row := []cell{{Text: "unknown"}, {Text: h.String(), Link: "/hash/" + h.String(), Kind: "hash"}, {}, {}, {}, {}}
+		if err == nil {
+			row[0] = cell{Zone: d.Verdict.Zone}
+			row[2] = number(d.General.Hits)
+			row[3] = cell{Time: d.General.LastSeen}
+			if len(d.Detections) > 0 {
+				row[4].Text = d.Detections[0].Name
+			}
+			if len(d.Names) > 0 {
+				row[5].Text = d.Names[0].Name
+			}
+		} else if !errors.Is(err, intel.ErrUnknown) {
+			w.fail(rw, r, err)
+			return
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	t.Count = len(t.Rows)
+	body.Table = t
+	w.render(rw, r, http.StatusOK, "list.html", page{Title: fmt.Sprintf("%d hashes", len(hashes)), Account: id.Account.Name, Body: body})
+}
+
+func number(n uint64) cell { return cell{Text: group(n), Kind: "number"} }
+
+// group writes a number with a thin space between thousands.
+func group(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+func byteSize(n int64) string {
+	if n < 0 {
+		return ""
+	}
+	exact := group(uint64(n)) + " bytes"
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB (%s)", float64(n)/(1<<30), exact)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB (%s)", float64(n)/(1<<20), exact)
+	case n >= 10<<10:
+		return fmt.Sprintf("%.1f KiB (%s)", float64(n)/(1<<10), exact)
+	}
+	return exact
+}
+
+// fileCell links to a related file by the hash that people know it by.
+func fileCell(f intel.Hashes) cell {
+	for _, h := range []intel.Hash{f.MD5, f.SHA256, f.SHA1} {
+		if !h.IsZero() {
+			return cell{Text: h.String(), Link: "/hash/" + h.String(), Kind: "hash"}
+		}
+	}
+	return cell{Text: "no hash known", Kind: "none"}
+}
+
+func bodyOf(d *dossier.Dossier) *hashBody {
+	g := &d.General
+	b := &hashBody{Hash: d.Asked.String(), Zone: d.Verdict.Zone, Label: d.Verdict.Zone.Label(), Score: d.Verdict.Score, Reasons: d.Verdict.Reasons,
+		RedZone: d.HasRedZone, Reports: g.Publications}
+	add := func(name string, c cell) {
+		if c.Text != "" || !c.Time.IsZero() {
+			b.Overview = append(b.Overview, field{name, c})
+		}
+	}
+	hash := func(h intel.Hash) cell { return cell{Text: h.String(), Kind: "hash"} }
+	add("MD5", hash(d.File.MD5))
+	add("SHA-1", hash(d.File.SHA1))
+	add("SHA-256", hash(d.File.SHA256))
+	add("Hits", number(g.Hits))
+	add("Hosts", number(d.HostCount))
+	add("First seen", cell{Time: g.FirstSeen})
+	add("Last seen", cell{Time: g.LastSeen})
+	if g.Signer != "" {
+		add("Signer", cell{Text: g.Signer, Note: string(g.SignerStatus)})
+	}
+	add("Packer", cell{Text: g.Packer})
+	add("Size", cell{Text: byteSize(g.Size)})
+	add("Type", cell{Text: g.Type})
+	add("Product", cell{Text: strings.TrimSpace(g.Product + " " + g.Version)})
+	add("Company", cell{Text: g.Company})
+	add("Description", cell{Text: g.Description})
+	add("Original name", cell{Text: g.OriginalName})
+	b.Panels = panelsOf(d)
+	return b
+}

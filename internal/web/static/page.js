@@ -1,0 +1,35 @@
+"use strict";
+// Dates in the reader's own zone; the server's UTC stays as the title.
+for (const t of document.querySelectorAll("time[datetime]")) {
+  const d = new Date(t.getAttribute("datetime"));
+  if (Number.isNaN(d.getTime())) continue;
+  t.title = t.textContent;
+  const two = (n) => String(n).padStart(2, "0");
+  t.textContent = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}`;
+}
+// A button beside each hash that copies it.
+if (navigator.clipboard) {
+  for (const e of document.querySelectorAll("[data-copy]")) {
+    const text = e.textContent.trim();
+    const b = document.createElement("button");
+    b.type = "button";
+    b.className = "copy";
+    b.textContent = "Copy";
+    b.setAttribute("aria-label", "Copy " + text);
+    b.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text);
+      b.textContent = "Copied";
+      setTimeout(() => { b.textContent = "Copy"; }, 1500);
+    });
+    e.after(" ", b);
+    if (e.tagName === "DD") { e.append(" ", b); }
+  }
+}
+// "/" goes to the search box.
+document.addEventListener("keydown", (e) => {
+  const box = document.getElementById("q") || document.getElementById("text");
+  if (e.key === "/" && box && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+    e.preventDefault();
+    box.focus();
+  }
+});
