@@ -118,7 +118,7 @@ func (e *event) carrier() (path string, ok bool) {
 		return e.image, true
 	case 6, 7:
 		return e.loaded, true
-	case 15, 23, 26, 27, 28, 29:
+	case 15, 23, 26, 29:
 		return e.target, true
 	}
 	return "", false

@@ -34,6 +34,7 @@ func readSysmonEVTX(r *reader) error {
 	if !bytes.HasPrefix(head, []byte("ElfFile\x00")) {
 		return &intel.Refusal{Reason: "no event log: it does not begin with ElfFile"}
 	}
+	used := int(binary.LittleEndian.Uint16(head[42:])) // chunks in use; the rest of the file is room that Windows set aside
 	s := newSysmon(r)
 	chunk := make([]byte, evtxChunk)
 	for n := 0; ; n++ {
@@ -52,7 +53,7 @@ func readSysmonEVTX(r *reader) error {
 			return err
 		}
 		if !bytes.HasPrefix(chunk, []byte("ElfChnk\x00")) {
-			if len(bytes.Trim(chunk, "\x00")) > 0 {
+			if n < used && len(bytes.Trim(chunk, "\x00")) > 0 {
 				r.refuse(0, "", fmt.Sprintf("chunk %d does not begin with ElfChnk", n))
 			}
 			continue

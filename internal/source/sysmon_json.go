@@ -354,7 +354,7 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		if p.code == 0 && string(parent) == "event" {
 			p.code = max(number(string(t.b)), 0)
 		}
-	case "SourceName", "ProviderName", "provider_name", "Provider_Name":
+	case "SourceName", "ProviderName", "provider_name", "Provider_Name", "source_name":
 		into = &e.provider
 	case "Name", "@Name", "_Name":
 		if string(parent) == "Provider" {
@@ -368,7 +368,7 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		if e.provider == "" && bytes.Contains(t.b, []byte("Sysmon")) {
 			into = &e.provider
 		}
-	case "Channel", "channel":
+	case "Channel", "channel", "log_name":
 		into = &e.channel
 	case "Computer", "computer_name", "ComputerName", "Hostname":
 		into = &e.host

@@ -248,7 +248,9 @@ func (u *unpacker) tar(name string, r io.Reader, depth int) error {
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			// What follows the last member is padding, but reading it tells whether what the tar is packed in is whole.
+			_, err := io.Copy(io.Discard, r)
+			return err
 		}
 		if err != nil {
 			return err
