@@ -2,6 +2,7 @@ package api
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
@@ -13,6 +14,7 @@ type answer struct {
 	license bool   // LicenseInfo was asked for
 	etag    string
 	view    dossier.View // tells whether the answer still stands
+	used    atomic.Int64 // when it was last given, by the shard's count of gives
 }
 
 // question names an answer.
@@ -33,8 +35,8 @@ const (
 	stix
 )
 
-// cache keeps answers while nothing that they were made of has changed. Which one goes when it is full is left to chance: popular
-// answers come back at once.
+// cache keeps answers while nothing that they were made of has changed. When it is full, the one that was given longest ago of a few drawn
+// at random goes: nearly as good as the oldest of all, and no list needs keeping.
 type cache struct {
 	shards [16]shard
 	most   int // bytes of a shard
@@ -44,6 +46,7 @@ type shard struct {
 	mu      sync.Mutex
 	answers map[question]*answer
 	bytes   int
+	gives   atomic.Int64
 }
 
 func newCache(bytes int) *cache {
@@ -61,7 +64,11 @@ func (c *cache) get(q *question) *answer {
 	s.mu.Lock()
 	a := s.answers[*q]
 	s.mu.Unlock()
-	if a == nil || a.view.Fresh() {
+	if a == nil {
+		return nil
+	}
+	if a.view.Fresh() {
+		a.used.Store(s.gives.Add(1))
 		return a
 	}
 	s.mu.Lock()
@@ -90,12 +97,27 @@ func (c *cache) put(q *question, a *answer) {
 	if old := s.answers[*q]; old != nil {
 		s.remove(q, old)
 	}
-	for k, old := range s.answers {
-		if s.bytes+size <= c.most {
-			break
-		}
-		s.remove(&k, old)
+	a.used.Store(s.gives.Add(1))
+	for s.bytes+size > c.most && len(s.answers) > 0 {
+		s.evict()
 	}
 	s.answers[*q] = a
 	s.bytes += size
+}
+
+// evict lets go of the answer that was given longest ago among a few; the order of a map's keys is random.
+func (s *shard) evict() {
+	const drawn = 5
+	var oldest question
+	var answer *answer
+	n := 0
+	for k, a := range s.answers {
+		if answer == nil || a.used.Load() < answer.used.Load() {
+			oldest, answer = k, a
+		}
+		if n++; n == drawn {
+			break
+		}
+	}
+	s.remove(&oldest, answer)
 }

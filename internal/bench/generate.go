@@ -64,7 +64,28 @@ var (
 	inspection = intel.Source{Type: intel.InspectionSource, Name: "inspection"}
 )
 
+// launchers are the ranks of the files that start others, as a shell and a service host do: hubs with as many started objects as there are
+// files. Most of what is popular on a fleet are libraries, which start nothing.
+var launchers = [...]int{5, 25, 60, 130, 280, 600, 1300, 2800}
+
+// parent draws who started the i-th file: a third of the time a launcher, else one of four files of its own.
+func (g *generator) parent(i int) int {
+	if g.rnd.IntN(3) == 0 {
+		return launchers[g.rnd.IntN(len(launchers))]
+	}
+	return (i*7919 + g.rnd.IntN(4)*104_729) % g.files
+}
+
+// container is what the i-th file came in: installers hold 31 files each, and every 32nd of them lies in a larger one.
+func container(i int) int {
+	if c := i / 32 * 32; c != i {
+		return c
+	}
+	return i / 1024 * 1024
+}
+
 // next makes one observation: of a hundred, 62 sightings, 14 starts, 8 attributes, 5 downloads, 4 accesses, 4 members, 2 listings, 1 detection.
+// Which file it is of follows Zipf's law. What a file has relations with does not grow with its popularity, but for the launchers.
 func (g *generator) next() intel.Observation {
 	i := int(g.zipf.Uint64())
 	g.at = g.at.Add(time.Duration(g.rnd.IntN(900)) * time.Millisecond)
@@ -74,7 +95,7 @@ func (g *generator) next() intel.Observation {
 	case k < 62:
 		o.Fact = intel.Sighting{Path: g.path(i), Host: host}
 	case k < 76:
-		parent := int(g.zipf.Uint64())
+		parent := g.parent(i)
 		o.Fact = intel.Relation{Verb: intel.Started, From: intel.Object{Hashes: hashesOf(parent), Path: g.path(parent)}, To: intel.Object{Hashes: o.File, Path: g.path(i)}}
 		o.File = intel.Hashes{}
 	case k < 84:
@@ -87,11 +108,15 @@ func (g *generator) next() intel.Observation {
 	case k < 89:
 		o.Fact = intel.Download{URL: fmt.Sprintf("https://cdn%d.example.net/files/%d/setup.exe", i%977, i)}
 	case k < 93:
-		o.Fact = intel.Access{URL: fmt.Sprintf("https://api%d.example.org/v1/beacon", g.rnd.IntN(300))}
+		o.Fact = intel.Access{URL: fmt.Sprintf("https://api%d.example.org/v1/beacon", (i*31+g.rnd.IntN(5))%3000)}
 	case k < 97:
 		o.Source = inspection
-		member := g.rnd.IntN(g.files)
-		o.Fact = intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: o.File}, To: intel.Object{Hashes: hashesOf(member), Path: fmt.Sprintf("lib/module_%d.dll", member)}}
+		c := container(i)
+		if c == i {
+			o.Fact = intel.Attribute{Name: intel.Packer, Value: "NSIS"}
+			break
+		}
+		o.Fact = intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: hashesOf(c)}, To: intel.Object{Hashes: o.File, Path: fmt.Sprintf("lib/module_%d.dll", i)}}
 		o.File = intel.Hashes{}
 	case k < 99:
 		o.Source = blocklist

@@ -167,35 +167,61 @@ func (a order) compare(b order) int {
 	return cmp.Or(-cmp.Compare(a.zone, b.zone), -cmp.Compare(a.hits, b.hits), -cmp.Compare(a.last, b.last))
 }
 
-// capped sorts rows and returns the best of them, never nil.
-func capped[T any](rows []T, most int, by func(*T) order, key func(a, b *T) int) []T {
-	if rows == nil {
-		return []T{}
+// best returns the indices of the best rows, most at most, in order. Rows themselves stay where they are: sorting large ones by value
+// costs more than all else.
+func best[T any](rows []T, most int, by func(*T) order, key func(a, b *T) int) []int {
+	type place struct {
+		order
+		index int
 	}
-	slices.SortFunc(rows, func(a, b T) int {
-		if c := by(&a).compare(by(&b)); c != 0 {
+	places := make([]place, len(rows))
+	for i := range rows {
+		places[i] = place{by(&rows[i]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if c := a.compare(b.order); c != 0 {
 			return c
 		}
-		return key(&a, &b)
+		return key(&rows[a.index], &rows[b.index])
 	})
-	return rows[:min(len(rows), most)]
+	out := make([]int, min(len(rows), most))
+	for i := range out {
+		out[i] = places[i].index
+	}
+	return out
+}
+
+// capped returns the best rows in order, never nil.
+func capped[T any](rows []T, most int, by func(*T) order, key func(a, b *T) int) []T {
+	out := make([]T, 0, min(len(rows), most))
+	for _, i := range best(rows, most, by, key) {
+		out = append(out, rows[i])
+	}
+	return out
 }
 
 // fileRows makes the rows of a relation to other files.
 func (b *builder) fileRows(related []intel.Row[intel.Related]) []FileRow {
-	rows := make([]FileRow, len(related))
-	for i := range related {
-		r := &related[i]
-		row := FileRow{Zone: verdict.Zone(r.Value.Head), Hits: r.Count, Path: r.Value.Path, Location: intel.Location(r.Value.Path), Name: r.Value.Name,
-			First: r.First.Time(), Last: r.Last.Time(), Detection: verdict.Detection(r.Value.Head), Weak: r.Value.Weak}
-		if r.Value.Head != nil {
-			row.File = r.Value.Head.File
+	zero := &intel.Head{}
+	head := func(r *intel.Row[intel.Related]) *intel.Head {
+		if r.Value.Head == nil {
+			return zero
 		}
-		rows[i] = row
+		return r.Value.Head
 	}
-	return capped(rows, b.count, func(r *FileRow) order { return order{r.Zone, r.Hits, r.Last.Unix()} }, func(x, y *FileRow) int {
-		return cmp.Or(compareFiles(x.File, y.File), strings.Compare(x.Path, y.Path), strings.Compare(x.Name, y.Name))
-	})
+	rows := make([]FileRow, 0, min(len(related), b.count))
+	for _, i := range best(related, b.count,
+		func(r *intel.Row[intel.Related]) order {
+			return order{verdict.Zone(r.Value.Head), r.Count, int64(r.Last)}
+		},
+		func(x, y *intel.Row[intel.Related]) int {
+			return cmp.Or(compareFiles(head(x).File, head(y).File), strings.Compare(x.Value.Path, y.Value.Path), strings.Compare(x.Value.Name, y.Value.Name))
+		}) {
+		r := &related[i]
+		rows = append(rows, FileRow{File: head(r).File, Zone: verdict.Zone(r.Value.Head), Hits: r.Count, Path: r.Value.Path, Location: intel.Location(r.Value.Path),
+			Name: r.Value.Name, First: r.First.Time(), Last: r.Last.Time(), Detection: verdict.Detection(r.Value.Head), Weak: r.Value.Weak})
+	}
+	return rows
 }
 
 func compareFiles(a, b intel.Hashes) int {

@@ -64,10 +64,10 @@ func (h *hubs) stop() {
 }
 
 // trigger is how many row writes to a relation call for a look at it.
-func (h *hubs) trigger() int { return 8 * h.rows }
+func (h *hubs) trigger() int { return 4 * h.rows }
 
 // scanBudget is how many rows of one relation a read looks at: what can come together between two roll-backs, and some.
-func (h *hubs) scanBudget() int { return 10 * h.rows }
+func (h *hubs) scanBudget() int { return 6 * h.rows }
 
 // wrote counts one row write.
 func (h *hubs) wrote(w *kv.Write) {
@@ -254,8 +254,8 @@ func (h *hubs) graves(ctx context.Context, r kv.Range) (grave map[string]bool, r
 		if err != nil {
 			return err
 		}
-		for _, hash := range chunk {
-			if isGrave(heads[hash].head) {
+		for i, hash := range chunk {
+			if isGrave(heads[i].head) {
 				for _, k := range keys[hash] {
 					grave[k] = true
 				}

@@ -183,7 +183,11 @@ func hitsOf(rows []row) (n uint64) {
 
 // related resolves the files of several sets of relation rows at once, and unites rows that name one file by different hashes.
 func (v *View) related(ctx context.Context, sets [][]row) ([][]intel.Row[intel.Related], error) {
-	var hashes []intel.Hash
+	n := 0
+	for _, rows := range sets {
+		n += len(rows)
+	}
+	hashes := make([]intel.Hash, 0, n)
 	for _, rows := range sets {
 		for i := range rows {
 			if h, _, _, ok := parseFileObject(rows[i].object); ok && !h.IsZero() {
@@ -195,48 +199,50 @@ func (v *View) related(ctx context.Context, sets [][]row) ([][]intel.Row[intel.R
 	if err != nil {
 		return nil, err
 	}
-	type place struct {
-		row intel.Row[intel.Related]
-		at  int64 // of path and name
-	}
 	out := make([][]intel.Row[intel.Related], len(sets))
 	for i, rows := range sets {
-		places := make([]place, 0, len(rows))
-		index := make(map[string]int, len(rows))
+		places := make([]intel.Row[intel.Related], 0, len(rows))
+		at := make([]int64, 0, len(rows)) // when the path and name of each were written
+		byHash := make(map[intel.Hash]int, len(rows))
+		byName := map[string]int{}
 		for j := range rows {
 			r := &rows[j]
 			h, path, name, ok := parseFileObject(r.object)
 			if !ok {
 				continue
 			}
-			p := place{at: r.at, row: intel.Row[intel.Related]{Tally: r.tally, Value: intel.Related{Path: path, Name: name, Weak: r.detail[0] == 1}}}
-			id := r.object
-			if !h.IsZero() {
-				c := heads[h]
-				p.row.Value.Hash, p.row.Value.Head = c.canonical, c.head
-				p.row.Value.Path, p.row.Value.Name = cutPair(r.extra)
-				id = string(c.canonical.Append([]byte{byte(c.canonical.Algorithm())}))
+			p := intel.Row[intel.Related]{Tally: r.tally, Value: intel.Related{Path: path, Name: name, Weak: r.detail[0] == 1}}
+			var k int
+			var seen bool
+			if h.IsZero() {
+				k, seen = byName[r.object]
+			} else {
+				c := heads[0]
+				heads = heads[1:]
+				p.Value.Hash, p.Value.Head = c.canonical, c.head
+				p.Value.Path, p.Value.Name = cutPair(r.extra)
+				k, seen = byHash[c.canonical]
 			}
-			if p.row.Value.Name == "" {
-				p.row.Value.Name = intel.BaseName(p.row.Value.Path)
+			if p.Value.Name == "" {
+				p.Value.Name = intel.BaseName(p.Value.Path)
 			}
-			k, seen := index[id]
 			if !seen {
-				index[id] = len(places)
-				places = append(places, p)
+				if h.IsZero() {
+					byName[r.object] = len(places)
+				} else {
+					byHash[p.Value.Hash] = len(places)
+				}
+				places, at = append(places, p), append(at, r.at)
 				continue
 			}
 			old := &places[k]
-			addTally(&old.row.Tally, &p.row.Tally)
-			old.row.Value.Weak = old.row.Value.Weak && p.row.Value.Weak
-			if later(p.at, p.row.Value.Path, p.row.Value.Name, old.at, old.row.Value.Path, old.row.Value.Name) {
-				old.at, old.row.Value.Path, old.row.Value.Name = p.at, p.row.Value.Path, p.row.Value.Name
+			addTally(&old.Tally, &p.Tally)
+			old.Value.Weak = old.Value.Weak && p.Value.Weak
+			if later(r.at, p.Value.Path, p.Value.Name, at[k], old.Value.Path, old.Value.Name) {
+				at[k], old.Value.Path, old.Value.Name = r.at, p.Value.Path, p.Value.Name
 			}
 		}
-		out[i] = make([]intel.Row[intel.Related], len(places))
-		for k := range places {
-			out[i][k] = places[k].row
-		}
+		out[i] = places
 	}
 	return out, nil
 }
@@ -252,26 +258,26 @@ func later(at int64, path, name string, oldAt int64, oldPath, oldName string) bo
 	return pair(path, name) > pair(oldPath, oldName)
 }
 
-// resolve returns the canonical hash and head of every hash, from the cache where that is fresh.
-func (v *View) resolve(ctx context.Context, hashes []intel.Hash) (map[intel.Hash]*cachedHead, error) {
-	out := make(map[intel.Hash]*cachedHead, len(hashes))
+// resolve returns the canonical hash and head of every hash, in their order, from the cache where that is fresh.
+func (v *View) resolve(ctx context.Context, hashes []intel.Hash) ([]*cachedHead, error) {
+	out := make([]*cachedHead, len(hashes))
+	var missing map[intel.Hash][]int // hashes to read, and where they stand
 	var graphs []*graph
-	for _, h := range hashes {
-		if _, ok := out[h]; ok {
-			continue
-		}
+	for i, h := range hashes {
 		if c := v.s.heads.get(headKey{h, v.clearance}); c != nil && v.s.changes.fresh(c.stamps) {
-			out[h] = c
+			out[i] = c
 			v.stamps = append(v.stamps, c.stamps...)
 			continue
 		}
-		out[h] = nil
-		g := &graph{asked: h}
-		g.add(h)
-		graphs = append(graphs, g)
-	}
-	if len(graphs) == 0 {
-		return out, nil
+		if missing == nil {
+			missing = map[intel.Hash][]int{}
+		}
+		if missing[h] == nil {
+			g := &graph{asked: h}
+			g.add(h)
+			graphs = append(graphs, g)
+		}
+		missing[h] = append(missing[h], i)
 	}
 	// The stamps of what is read now are taken anew for each head, before the read, so that the cache is exact.
 	for len(graphs) > 0 {
@@ -298,7 +304,9 @@ func (v *View) resolve(ctx context.Context, hashes []intel.Hash) (map[intel.Hash
 				}
 			}
 			v.s.heads.put(headKey{g.asked, v.clearance}, c)
-			out[g.asked] = c
+			for _, i := range missing[g.asked] {
+				out[i] = c
+			}
 		}
 	}
 	return out, nil
@@ -396,8 +404,8 @@ func (v *View) similar(ctx context.Context, f *intel.Facts) ([]intel.Resemblance
 	var out []intel.Resemblance
 	seen := map[found]bool{}
 	self := f.File.Strongest()
-	for _, x := range all {
-		c := heads[x.hash]
+	for i, x := range all {
+		c := heads[i]
 		key := found{c.canonical, x.by}
 		if c.canonical != self && !seen[key] {
 			seen[key] = true

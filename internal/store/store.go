@@ -25,7 +25,7 @@ import (
 type Options struct {
 	Now    func() time.Time // the arrival clock; time.Now when nil
 	Logger *slog.Logger     // discards when nil
-	// HubRows is how many rows of one relation stay at its head once it was rolled back; 0 means 4096.
+	// HubRows is how many rows of one relation stay at its head once it was rolled back; 0 means 2048.
 	HubRows int
 	// CachedHeads bounds the cache of related files' heads; 0 means 65,536 (about 100 MB when full).
 	CachedHeads int
@@ -51,7 +51,7 @@ func New(engine kv.Store, o Options) (*Store, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.HubRows == 0 {
-		o.HubRows = 4096
+		o.HubRows = 2048
 	}
 	if o.CachedHeads == 0 {
 		o.CachedHeads = 1 << 16
@@ -146,6 +146,7 @@ type headCache struct {
 type headShard struct {
 	mu      sync.Mutex
 	entries map[headKey]*cachedHead
+	gives   int64
 }
 
 type headKey struct {
@@ -157,6 +158,7 @@ type cachedHead struct {
 	head      *intel.Head
 	canonical intel.Hash
 	stamps    []stamp
+	used      int64 // when it was last given, by the shard's count of gives; under its lock
 }
 
 func newHeadCache(most int) *headCache {
@@ -175,19 +177,35 @@ func (c *headCache) get(k headKey) *cachedHead {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entries[k]
+	h := s.entries[k]
+	if h != nil {
+		s.gives++
+		h.used = s.gives
+	}
+	return h
 }
 
-// put keeps the head; when the shard is full, any other goes: popular heads come back at once, and choosing better costs more.
+// put keeps the head; when the shard is full, the one given longest ago of a few drawn at random goes.
 func (c *headCache) put(k headKey, h *cachedHead) {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries) >= c.most {
-		for old := range s.entries {
-			delete(s.entries, old)
-			break
+		const drawn = 4
+		var oldest headKey
+		var least int64
+		n := 0
+		for old, e := range s.entries {
+			if u := e.used; n == 0 || u < least {
+				oldest, least = old, u
+			}
+			if n++; n == drawn {
+				break
+			}
 		}
+		delete(s.entries, oldest)
 	}
+	s.gives++
+	h.used = s.gives
 	s.entries[k] = h
 }

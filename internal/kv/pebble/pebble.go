@@ -41,6 +41,7 @@ type Store struct {
 	closed bool
 	writes sync.RWMutex    // held for reading by Apply, for writing by Rewrite
 	ids    [256]sync.Mutex // by batch ID: of two equal batches at once, the second waits for the first
+	dead   int             // rows that rewrites took away since the last flush, under writes
 }
 
 var _ kv.Store = (*Store)(nil)
@@ -376,8 +377,18 @@ func (s *Store) Rewrite(ctx context.Context, r kv.Range, replace func([]kv.Row) 
 	if err := batch.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("rewriting: %w", err)
 	}
+	// Rows that were taken away still stand in the write buffer, and every scan of the range steps over them until they are flushed.
+	if s.dead += len(rows); s.dead > maxDead {
+		s.dead = 0
+		if _, err := s.db.AsyncFlush(); err != nil {
+			return fmt.Errorf("rewriting: %w", err)
+		}
+	}
 	return nil
 }
+
+// maxDead is how many rows may stand in the write buffer for nothing: scanning them costs about 5 ms.
+const maxDead = 1 << 16
 
 // Flush writes what stands in memory to its files, so that Stats counts it.
 func (s *Store) Flush() error {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"spoor/internal/bench"
+	"spoor/internal/ingest"
+)
+
+func newBench() *cobra.Command {
+	var o bench.Options
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "bench [flags]",
+		Short: "Measure this machine, each figure beside its limit or peer",
+		Long: `Bench measures recording, importing and answering on data that it makes itself, each figure beside a peer that is measured in the
+same run or beside its limit, because machines differ. It needs about 5 GB of scratch space and ten minutes, with --quick a tenth of
+the data and under three minutes.
+
+Exit codes: 0 every target reached; 3 some missed; 1 failure.`,
+		Example: `  spoor bench --quick
+  spoor bench --json > figures.json`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pr := newProgress(cmd.ErrOrStderr())
+			o.Progress = func(what string) { pr.step("%s", what) }
+			o.Import = func(ctx context.Context, dir, file string) (err error) {
+				s, err := openStore(dir, quiet())
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, s.Close()) }()
+				im := ingest.Importer{Recorder: s}
+				summary, err := im.Import(ctx, []string{file}, nil)
+				if err == nil && summary.Refused > 0 {
+					err = fmt.Errorf("%d lines of the log were refused: %v", summary.Refused, &summary.Refusals[0])
+				}
+				return err
+			}
+			results, err := bench.Run(cmd.Context(), o)
+			pr.done()
+			if err != nil {
+				return err
+			}
+			if err := printResults(cmd.OutOrStdout(), results, asJSON); err != nil {
+				return err
+			}
+			for _, r := range results {
+				if !r.Reached {
+					return &exitError{exitPartly, nil}
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&o.Quick, "quick", false, "a tenth of the data, under three minutes")
+	cmd.Flags().StringVar(&o.Dir, "dir", "", "scratch `DIR`ectory (the system's temporary one)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	_ = cmd.MarkFlagDirname("dir")
+	return cmd
+}
+
+func printResults(w io.Writer, results []bench.Result, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(results)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "FIGURE\tVALUE\tPEER OR LIMIT\tRATIO\tTARGET\tREACHED")
+	for _, r := range results {
+		peer, ratio, reached := "", "", ""
+		if r.Peer != "" {
+			peer, ratio = fmt.Sprintf("%g %s: %s", r.PeerValue, r.Unit, r.Peer), fmt.Sprintf("%g", r.Ratio)
+		}
+		if r.Target != "" {
+			reached = map[bool]string{true: "yes", false: "NO"}[r.Reached]
+		}
+		fmt.Fprintf(t, "%s\t%g %s\t%s\t%s\t%s\t%s\n", r.Name, r.Value, r.Unit, peer, ratio, r.Target, reached)
+	}
+	return t.Flush()
+}
