@@ -17,14 +17,32 @@ import (
 type meter struct {
 	mu   sync.Mutex
 	file *os.File
-	day  string
+	day  int64 // since 1970
 	used uint64
+	line [32]byte // "2006-01-02 00000000000000000123\n", fixed in length, so that each count overwrites the one before
 }
 
 const dayLayout = "2006-01-02"
 
-// usageLine is fixed in length, so that each count overwrites the one before.
-func usageLine(day string, used uint64) []byte { return fmt.Appendf(nil, "%s %020d\n", day, used) }
+// write puts a count into the file.
+func (m *meter) write(used uint64) error {
+	for i := len(m.line) - 2; i > len(dayLayout); i-- {
+		m.line[i] = byte('0' + used%10)
+		used /= 10
+	}
+	_, err := m.file.WriteAt(m.line[:], 0)
+	return err
+}
+
+// begin starts a day.
+func (m *meter) begin(day int64, used uint64) {
+	m.day, m.used = day, used
+	for i := range m.line {
+		m.line[i] = '0'
+	}
+	copy(m.line[:], time.Unix(day*86400, 0).UTC().Format(dayLayout)+" ")
+	m.line[len(m.line)-1] = '\n'
+}
 
 // meter opens the account's meter.
 func (a *Access) meter(account string) (*meter, error) {
@@ -45,10 +63,15 @@ func (a *Access) meter(account string) (*meter, error) {
 	var line [64]byte
 	n, _ := f.ReadAt(line[:], 0)
 	if n > 0 {
-		if _, err := fmt.Sscanf(string(line[:n]), "%10s %d\n", &m.day, &m.used); err != nil {
+		var date string
+		var used uint64
+		_, err := fmt.Sscanf(string(line[:n]), "%10s %d\n", &date, &used)
+		day, dayErr := time.Parse(dayLayout, date)
+		if err != nil || dayErr != nil {
 			f.Close()
 			return nil, fmt.Errorf("%w: counting requests: %s is damaged: remove it to begin the day anew", intel.ErrUnavailable, f.Name())
 		}
+		m.begin(day.Unix()/86400, used)
 	}
 	a.meters[account] = m
 	return m, nil
@@ -70,17 +93,16 @@ func (u Usage) Left() uint64 {
 
 // Use takes n units of the account's quota, all or none. It fails with [ErrQuota] when fewer are left; n of 0 only asks.
 func (a *Access) Use(acc *Account, n uint64) (Usage, error) {
-	now := a.now().UTC()
-	u := Usage{Quota: acc.Quota, Reset: now.Truncate(24 * time.Hour).Add(24 * time.Hour)}
+	day := a.now().Unix() / 86400
+	u := Usage{Quota: acc.Quota, Reset: time.Unix((day+1)*86400, 0)}
 	m, err := a.meter(acc.Name)
 	if err != nil {
 		return u, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	day := now.Format(dayLayout)
 	if m.day != day {
-		m.day, m.used = day, 0
+		m.begin(day, 0)
 	}
 	u.Used = m.used
 	if n == 0 {
@@ -89,7 +111,7 @@ func (a *Access) Use(acc *Account, n uint64) (Usage, error) {
 	if m.used+n > acc.Quota {
 		return u, ErrQuota
 	}
-	if _, err := m.file.WriteAt(usageLine(day, m.used+n), 0); err != nil {
+	if err := m.write(m.used + n); err != nil {
 		return u, fmt.Errorf("%w: counting requests: %w", intel.ErrUnavailable, err)
 	}
 	m.used += n

@@ -232,12 +232,23 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, q *ask) {
 		a.fail(w, r, q, usage, useErr)
 		return
 	}
-	if err != nil {
-		a.fail(w, r, q, usage, err)
-		return
-	}
 	serve.QuotaHeaders(w, usage)
 	h := w.Header()
+	if err != nil { // unknown: the most frequent answer of all, so it is written without the table of errors
+		h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+		body := make([]byte, 0, 256)
+		body = append(body, `{"error":{"code":"unknown_hash","message":"nothing is known of `...)
+		body = append(body, q.hash.Algorithm().String()...)
+		body = append(body, ' ')
+		body = append(body, q.hash.String()...)
+		body = append(body, "\"}}\n"...)
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+		w.WriteHeader(http.StatusNotFound)
+		if r.Method != http.MethodHead {
+			w.Write(body)
+		}
+		return
+	}
 	h["Content-Type"] = jsonType
 	if q.form == stix {
 		h["Content-Type"] = stixType
@@ -269,6 +280,7 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, q *ask) {
 
 var (
 	jsonType = []string{"application/json"}
+	noStore  = []string{"no-store"}
 	stixType = []string{"application/stix+json;version=2.1"}
 )
 
@@ -325,7 +337,11 @@ func (a *api) find(ctx context.Context, q *ask) (*answer, error) {
 		return nil, ctx.Err()
 	}
 	view := a.View(q.clearance)
-	d, err := dossier.Build(ctx, view, q.hash, dossier.Query{Sections: q.names, Count: q.count})
+	query := dossier.Query{Sections: q.names, Count: q.count}
+	if q.sections == pageBits {
+		query.Sections = nil
+	}
+	d, err := dossier.Build(ctx, view, q.hash, query)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,12 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -92,10 +94,14 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 		z := rand.NewZipf(r, 1.07, 8, uint64(files-1))
 		return func() string { return "/api/hash/" + hashesOf(int(z.Uint64())).MD5.String() }
 	}
-	unknown := func(r *rand.Rand) func() string {
-		return func() string { return fmt.Sprintf("/api/hash/%016x%016x", r.Uint64(), r.Uint64()) }
-	}
 	empty := func(*rand.Rand) func() string { return func() string { return "/empty" } }
+	o.say("waiting for compactions")
+	for quiet := 0; quiet < 10 && ctx.Err() == nil; quiet++ {
+		if engine.Busy() {
+			quiet = 0
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	o.say("warming up")
 	if _, err := b.load(ctx, seconds, known); err != nil {
 		return nil, err
@@ -106,7 +112,7 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 		for _, x := range []struct {
 			into *load
 			next func(*rand.Rand) func() string
-		}{{&e, empty}, {&k, known}, {&u, unknown}} {
+		}{{&e, empty}, {&k, known}, {&u, unknownHashes}} {
 			part, err := b.load(ctx, seconds/2, x.next)
 			if err != nil {
 				return nil, err
@@ -131,6 +137,16 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 		told("bytes on disk an observation", float64(size)/float64(n), "bytes"),
 		told("memory of the process, resident", residentMB(), "MB"),
 	}, nil
+}
+
+// unknownHashes makes the paths of hashes of which nothing is known.
+func unknownHashes(r *rand.Rand) func() string {
+	return func() string {
+		var b [16]byte
+		binary.LittleEndian.PutUint64(b[:], r.Uint64())
+		binary.LittleEndian.PutUint64(b[8:], r.Uint64())
+		return string(hex.AppendEncode([]byte("/api/hash/"), b[:]))
+	}
 }
 
 // fillHub gives one file a million started objects.
@@ -225,7 +241,8 @@ func (b *browser) ask(ctx context.Context, next func() string, l *load) error {
 	in := bufio.NewReaderSize(conn, 64<<10)
 	var request []byte
 	for ctx.Err() == nil {
-		request = fmt.Appendf(request[:0], "GET %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\n\r\n", next(), b.token)
+		request = append(append(request[:0], "GET "...), next()...)
+		request = append(append(append(request, " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer "...), b.token...), "\r\n\r\n"...)
 		start := time.Now()
 		if _, err := conn.Write(request); err != nil {
 			return err
@@ -240,31 +257,30 @@ func (b *browser) ask(ctx context.Context, next func() string, l *load) error {
 	return nil
 }
 
-// readAnswer reads one answer with a Content-Length and returns the length of its body.
+// readAnswer reads one answer with a Content-Length and returns the length of its body. It allocates nothing.
 func readAnswer(in *bufio.Reader) (int, error) {
 	length, first := 0, true
 	for {
-		line, err := in.ReadString('\n')
+		line, err := in.ReadSlice('\n')
 		if err != nil {
 			return 0, err
 		}
 		if first {
-			if !strings.HasPrefix(line, "HTTP/1.1 200") && !strings.HasPrefix(line, "HTTP/1.1 404") {
-				return 0, fmt.Errorf("the server answers %s: %w", strings.TrimSpace(line), intel.ErrUnavailable)
+			if !bytes.HasPrefix(line, []byte("HTTP/1.1 200")) && !bytes.HasPrefix(line, []byte("HTTP/1.1 404")) {
+				return 0, fmt.Errorf("the server answers %s: %w", bytes.TrimSpace(line), intel.ErrUnavailable)
 			}
 			first = false
 		}
-		if line == "\r\n" {
+		if len(line) == 2 {
 			break
 		}
-		if v, ok := strings.CutPrefix(line, "Content-Length: "); ok {
-			if length, err = strconv.Atoi(strings.TrimSpace(v)); err != nil {
-				return 0, err
+		if v, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			for _, c := range bytes.TrimSpace(v) {
+				length = 10*length + int(c-'0')
 			}
 		}
 	}
-	_, err := io.CopyN(io.Discard, in, int64(length))
-	return length, err
+	return in.Discard(length)
 }
 
 // residentMB reads what the process holds in memory, 0 where that cannot be told.

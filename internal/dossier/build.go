@@ -109,6 +109,20 @@ type builder struct {
 	up, down *tree // containers, members
 }
 
+// pageAsked and pageNeeds are what an answer that names no sections takes.
+var pageAsked, pageNeeds = chosen(PageSections())
+
+// chosen returns the sections of these names, and what they need of the store.
+func chosen(names []Section) (asked []*section, want intel.Section) {
+	for i := range sections {
+		if slices.Contains(names, sections[i].name) {
+			asked = append(asked, &sections[i])
+			want |= sections[i].needs
+		}
+	}
+	return asked, want
+}
+
 // Build recalls what view knows of h and makes the dossier of it. It fails with [intel.ErrUnknown] when nothing at all is known
 // of h, with [intel.ErrInvalid] when the query asks for a count out of bounds, and as the view does.
 func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, error) {
@@ -118,16 +132,9 @@ func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, err
 	if q.Count < 1 || q.Count > MaxRows {
 		return nil, &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%d is not within 1 to %d", q.Count, MaxRows)}
 	}
-	if q.Sections == nil {
-		q.Sections = PageSections()
-	}
-	var want intel.Section
-	var asked []*section
-	for i := range sections {
-		if slices.Contains(q.Sections, sections[i].name) {
-			asked = append(asked, &sections[i])
-			want |= sections[i].needs
-		}
+	asked, want := pageAsked, pageNeeds
+	if q.Sections != nil {
+		asked, want = chosen(q.Sections)
 	}
 	facts, err := view.Recall(ctx, h, want)
 	if err != nil {

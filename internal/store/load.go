@@ -156,8 +156,11 @@ func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) er
 		alias bool
 		count int
 	}
-	var ranges []kv.Range
-	var targets []target
+	ranges := make([]kv.Range, 0, 4*len(graphs))
+	targets := make([]target, 0, 4*len(graphs))
+	if v.stamps == nil {
+		v.stamps = make([]stamp, 0, 8*len(graphs))
+	}
 	// Most of a small partition is read faster as a whole than relation by relation; what was not asked for is passed over later.
 	whole := bits.OnesCount32(uint32(want)) >= 6
 	budget := v.s.hubs.scanBudget()

@@ -25,7 +25,7 @@ func (v *View) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*i
 	id := g.decide()
 	rows := united(id.unite)
 	if !slices.ContainsFunc(rows, func(r row) bool { return r.tag != tagGap }) {
-		return nil, fmt.Errorf("nothing is known of %s %s: %w", h.Algorithm(), h, intel.ErrUnknown)
+		return nil, unknown{h}
 	}
 	f := &intel.Facts{Asked: h, Conflicts: id.conflicts}
 	f.Head = *headOf(id.hashes, rows)
@@ -34,6 +34,14 @@ func (v *View) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*i
 	}
 	return f, nil
 }
+
+// unknown is the most frequent error of all, so it makes its text only when it is asked for.
+type unknown struct{ hash intel.Hash }
+
+func (u unknown) Error() string {
+	return fmt.Sprintf("nothing is known of %s %s", u.hash.Algorithm(), u.hash)
+}
+func (u unknown) Unwrap() error { return intel.ErrUnknown }
 
 // headOf makes the head of a file of its united rows.
 func headOf(hashes intel.Hashes, rows []row) *intel.Head {

@@ -400,6 +400,17 @@ func (s *Store) Flush() error {
 	return s.db.Flush()
 }
 
+// Busy reports whether flushes or compactions are under way, for measurements, which are to begin at rest.
+func (s *Store) Busy() bool {
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return false
+	}
+	defer end()
+	m := s.db.Metrics()
+	return m.Compact.NumInProgress > 0 || m.Flush.NumInProgress > 0
+}
+
 // Stats implements [kv.Store].
 func (s *Store) Stats() kv.Stats {
 	end, err := s.begin(context.Background())
