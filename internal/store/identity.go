@@ -26,7 +26,9 @@ const maxNodes = 32
 // node is one hash of the graph with the rows read for it.
 type node struct {
 	hash  intel.Hash
-	read  bool
+	asked bool   // its alias partition was read; weak hashes only
+	facts bool   // there are facts under it
+	read  bool   // its file partition was read
 	rows  []row  // of its file partition
 	hints []hint // of its alias partition
 	ties  []tie  // to weaker hashes, from its rows
@@ -69,7 +71,7 @@ func (g *graph) node(h intel.Hash) *node {
 
 func (g *graph) add(h intel.Hash) {
 	if len(g.nodes) < maxNodes && g.node(h) == nil {
-		g.nodes = append(g.nodes, &node{hash: h})
+		g.nodes = append(g.nodes, &node{hash: h, facts: h.Algorithm() == intel.SHA256})
 	}
 }
 

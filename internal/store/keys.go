@@ -14,7 +14,8 @@ import (
 //	space  partition                          rows (tag first, marking last)
 //	f      alg(1) hash                        the facts of the file that the hash names; tags below
 //	a      alg(1) first 8 bytes of a weak hash    alg(1) first 8 bytes of a stronger hash tied to it: a hint, verified by
-//	                                          reading that file's ties; short, because hashes do not compress
+//	                                          reading that file's ties; short, because hashes do not compress. A hint to the
+//	                                          weak hash itself says that facts stand under it, so that one look tells that nothing is known
 //	w      URL (long ones cut, see object)    what is known of a URL: listings, files
 //	d      domain or IP address               the same of a host, and its URLs and addresses
 //	z      algorithm, 0, fuzzy hash           files that share it

@@ -176,7 +176,15 @@ func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) er
 				h.listed = true
 			}
 			for _, n := range g.nodes {
-				if n.read {
+				// A weak hash is asked first whether there are facts under it: most have none, and an unknown one has neither.
+				if n.hash.Algorithm() < intel.SHA256 && !n.asked {
+					n.asked = true
+					p := aliasPartition(nil, n.hash)
+					v.stamps = append(v.stamps, v.s.changes.stamp(p))
+					ranges = append(ranges, kv.Range{Partition: p, Limit: maxNodes})
+					targets = append(targets, target{g: g, n: n, alias: true})
+				}
+				if n.read || !n.facts {
 					continue
 				}
 				n.read = true
@@ -190,12 +198,6 @@ func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) er
 				}
 				for range len(ranges) - before {
 					targets = append(targets, target{g: g, n: n})
-				}
-				if n.hash.Algorithm() < intel.SHA256 {
-					p := aliasPartition(nil, n.hash)
-					v.stamps = append(v.stamps, v.s.changes.stamp(p))
-					ranges = append(ranges, kv.Range{Partition: p, Limit: maxNodes})
-					targets = append(targets, target{g: g, n: n, alias: true})
 				}
 			}
 		}
@@ -214,7 +216,11 @@ func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) er
 				if len(kr.Key) == 1+hintBytes {
 					h := hint{alg: intel.Algorithm(kr.Key[0])}
 					copy(h.prefix[:], kr.Key[1:])
-					t.n.hints = append(t.n.hints, h)
+					if h.matches(t.n.hash) {
+						t.n.facts = true
+					} else {
+						t.n.hints = append(t.n.hints, h)
+					}
 				}
 			default:
 				if r, ok := v.keep(&kr); ok {

@@ -306,7 +306,9 @@ func (v *View) resolve(ctx context.Context, hashes []intel.Hash) ([]*cachedHead,
 			id := g.decide()
 			c := &cachedHead{canonical: id.canonical, head: headOf(id.hashes, united(id.unite))}
 			for _, n := range g.nodes {
-				c.stamps = append(c.stamps, stamps[v.s.changes.slot(filePartition(nil, n.hash))])
+				if n.read {
+					c.stamps = append(c.stamps, stamps[v.s.changes.slot(filePartition(nil, n.hash))])
+				}
 				if n.hash.Algorithm() < intel.SHA256 {
 					c.stamps = append(c.stamps, stamps[v.s.changes.slot(aliasPartition(nil, n.hash))])
 				}

@@ -174,17 +174,20 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 	}
 }
 
-// ties records that the hashes name one file: a row in the strongest one's partition, and a hint from each weaker one to it.
+// ties records that the hashes name one file: a row in the strongest one's partition, and a hint from each weaker one to it. A weak hash that
+// is the strongest there is gets a hint to itself: it says that there are facts under it.
 func (f *fact) ties(h *intel.Hashes) {
 	strong := h.Strongest()
 	var mask byte
 	object := f.object[:0]
 	for _, weak := range [...]intel.Hash{h.MD5, h.SHA1} {
-		if weak.IsZero() || weak == strong {
+		if weak.IsZero() {
 			continue
 		}
-		mask |= byte(weak.Algorithm())
-		object = weak.Append(object)
+		if weak != strong {
+			mask |= byte(weak.Algorithm())
+			object = weak.Append(object)
+		}
 		f.partition = aliasPartition(f.partition[:0], weak)
 		split := f.begin(f.partition)
 		f.name = append(f.name, byte(strong.Algorithm()))
