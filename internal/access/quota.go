@@ -12,23 +12,28 @@ import (
 	"spoor/internal/intel"
 )
 
-// meter counts one account's requests of one day. Its file is rewritten in place with every request, before the answer goes out:
-// one short write into the system's cache, which a killed process does not lose.
+// meter counts one account's requests of one day. Its file is rewritten in place with every request, before the answer goes out, in the
+// system's cache, which a killed process does not lose.
 type meter struct {
-	mu   sync.Mutex
-	file *os.File
-	day  int64 // since 1970
-	used uint64
-	line [32]byte // "2006-01-02 00000000000000000123\n", fixed in length, so that each count overwrites the one before
+	mu     sync.Mutex
+	file   *os.File
+	day    int64 // since 1970
+	used   uint64
+	mapped []byte   // the file's first bytes, nil where they cannot be mapped
+	line   [32]byte // "2006-01-02 00000000000000000123\n", fixed in length, so that each count overwrites the one before
 }
 
 const dayLayout = "2006-01-02"
 
-// write puts a count into the file.
+// write puts a count into the file: into its mapped page where the system maps files, else by a short write. A killed process loses neither.
 func (m *meter) write(used uint64) error {
 	for i := len(m.line) - 2; i > len(dayLayout); i-- {
 		m.line[i] = byte('0' + used%10)
 		used /= 10
+	}
+	if m.mapped != nil {
+		copy(m.mapped, m.line[:])
+		return nil
 	}
 	_, err := m.file.WriteAt(m.line[:], 0)
 	return err
@@ -73,6 +78,15 @@ func (a *Access) meter(account string) (*meter, error) {
 		}
 		m.begin(day.Unix()/86400, used)
 	}
+	// A file must be as long as what is mapped of it.
+	if n == 0 {
+		m.begin(a.now().Unix()/86400, 0)
+		if err := m.write(0); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("%w: counting requests: %w", intel.ErrUnavailable, err)
+		}
+	}
+	m.mapped = mapFile(f, len(m.line))
 	a.meters[account] = m
 	return m, nil
 }
@@ -125,6 +139,10 @@ func (a *Access) Close() error {
 	defer a.mu.Unlock()
 	var errs []error
 	for name, m := range a.meters {
+		m.mu.Lock()
+		unmapFile(m.mapped)
+		m.mapped = nil
+		m.mu.Unlock()
 		if err := m.file.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
 			errs = append(errs, err)
 		}

@@ -40,7 +40,11 @@ func (a *Access) CheckSession(cookie, certificate string) (*Identity, error) {
 	if !hmac.Equal([]byte(mac), []byte(a.sign(body))) {
 		return nil, ErrCredential
 	}
-	hash, end, _ := strings.Cut(body, ".")
+	name, end, _ := strings.Cut(body, ".")
+	var hash [32]byte
+	if n, err := hex.Decode(hash[:], []byte(name[:min(len(name), 64)])); err != nil || n != len(hash) {
+		return nil, ErrCredential
+	}
 	if ends, err := strconv.ParseInt(end, 10, 64); err != nil || a.now().Unix() >= ends {
 		return nil, ErrCredential
 	}

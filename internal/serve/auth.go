@@ -78,8 +78,7 @@ func certificateOf(r *http.Request) string {
 
 // QuotaHeaders tells the client where its quota stands.
 func QuotaHeaders(w http.ResponseWriter, u access.Usage) {
+	values := []string{strconv.FormatUint(u.Quota, 10), strconv.FormatUint(u.Left(), 10), strconv.Itoa(int(time.Until(u.Reset).Seconds()) + 1)}
 	h := w.Header()
-	h["Ratelimit-Limit"] = []string{strconv.FormatUint(u.Quota, 10)}
-	h["Ratelimit-Remaining"] = []string{strconv.FormatUint(u.Left(), 10)}
-	h["Ratelimit-Reset"] = []string{strconv.Itoa(int(time.Until(u.Reset).Seconds()) + 1)}
+	h["Ratelimit-Limit"], h["Ratelimit-Remaining"], h["Ratelimit-Reset"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }

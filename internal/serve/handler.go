@@ -58,9 +58,7 @@ func Handler(mux *http.ServeMux, o Options) http.Handler {
 		r = r.WithContext(ctx)
 		rec := &recorder{ResponseWriter: w}
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cache-Control", "private, no-cache")
+		h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, sameOriginReferrer, noCache
 		defer func() {
 			if p := recover(); p != nil {
 				o.Logger.Error("a handler failed", "path", r.URL.Path, "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -94,6 +92,13 @@ func Handler(mux *http.ServeMux, o Options) http.Handler {
 		mux.ServeHTTP(rec, r)
 	})
 }
+
+// The values of headers that every answer has; nobody changes them.
+var (
+	nosniff            = []string{"nosniff"}
+	sameOriginReferrer = []string{"same-origin"}
+	noCache            = []string{"private, no-cache"}
+)
 
 // recorder remembers what was answered.
 type recorder struct {

@@ -22,6 +22,9 @@ func (v *View) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*i
 	if err := v.load(ctx, []*graph{g}, want); err != nil {
 		return nil, err
 	}
+	if len(g.nodes) == 1 && len(g.nodes[0].rows) == 0 {
+		return nil, unknown{h}
+	}
 	id := g.decide()
 	rows := united(id.unite)
 	if !slices.ContainsFunc(rows, func(r row) bool { return r.tag != tagGap }) {
