@@ -114,7 +114,9 @@ func (v *View) Address(ctx context.Context, a intel.Address) (*intel.AddressFact
 	}
 	for i := range groups {
 		if len(groups[i]) > 0 {
-			groups[i] = v.s.hubs.best(united([]*node{{rows: groups[i]}}))
+			if groups[i], err = v.best(ctx, united([]*node{{rows: groups[i]}})); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i := range groups[0] {

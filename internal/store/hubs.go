@@ -133,6 +133,7 @@ func (s *Store) Settle(ctx context.Context) error {
 
 // score is what of a row decides whether it stays.
 type score struct {
+	grave bool // the related file or address is red or orange
 	count uint64
 	last  int64
 	key   string
@@ -140,11 +141,11 @@ type score struct {
 }
 
 // choose marks the indices of the best scores: the graves, then by hits, then the newest. It sorts scores.
-func (h *hubs) choose(scores []score, grave map[string]bool) []bool {
+func (h *hubs) choose(scores []score) []bool {
 	keep := make([]bool, len(scores))
 	kept := 0
 	for _, s := range scores {
-		if kept < h.rows/4 && grave[s.key] {
+		if kept < h.rows/4 && s.grave {
 			keep[s.index] = true
 			kept++
 		}
@@ -170,39 +171,61 @@ func (h *hubs) choose(scores []score, grave map[string]bool) []bool {
 	return keep
 }
 
-// best returns the rows of a relation that an answer looks at, in their order.
-func (h *hubs) best(rows []row) []row {
+// best returns the rows of one relation that an answer looks at, in their order.
+func (v *View) best(ctx context.Context, rows []row) ([]row, error) {
+	h := v.s.hubs
 	if len(rows) <= h.rows {
-		return rows
+		return rows, nil
+	}
+	grave, err := v.graves(ctx, rows)
+	if err != nil {
+		return nil, err
 	}
 	scores := make([]score, len(rows))
 	for i := range rows {
-		scores[i] = score{rows[i].tally.Count, int64(rows[i].tally.Last), rows[i].object, i}
+		r := &rows[i]
+		scores[i] = score{grave[r.object], r.tally.Count, int64(r.tally.Last), r.object, i}
 	}
-	keep := h.choose(scores, nil)
+	keep := h.choose(scores)
 	out := make([]row, 0, h.rows)
 	for i := range rows {
 		if keep[i] {
 			out = append(out, rows[i])
 		}
 	}
-	return out
+	return out, nil
 }
 
 // rollBack moves all but the best rows of a relation to its tail, if it has grown to more than twice what stays.
 func (h *hubs) rollBack(ctx context.Context, u hub) error {
 	partition := []byte(u.partition)
 	r := kv.Range{Partition: partition, From: tagBound(u.tag), To: tagBound(u.tag + 1)}
-	grave, rows, err := h.graves(ctx, r)
-	if err != nil || rows <= 2*h.rows {
+	v := h.s.View(intel.TLPRed)
+	var seen []row
+	count := 0
+	err := h.s.kv.Scan(ctx, []kv.Range{r}, func(kr kv.Row) error {
+		count++
+		if kept, ok := v.keep(&kr); ok && len(seen) < maxGraves {
+			seen = append(seen, kept)
+		}
+		return nil
+	})
+	if err != nil || count <= 2*h.rows {
+		return err
+	}
+	grave, err := v.graves(ctx, seen)
+	if err != nil {
 		return err
 	}
 	err = h.s.kv.Rewrite(ctx, r, func(rows []kv.Row) ([]kv.Row, []kv.Write, error) {
 		scores := make([]score, len(rows))
 		for i := range rows {
-			scores[i] = score{rows[i].Value.Count, rows[i].Value.Last, string(rows[i].Key), i}
+			scores[i] = score{count: rows[i].Value.Count, last: rows[i].Value.Last, key: string(rows[i].Key), index: i}
+			if k, ok := parseKey(rows[i].Key, rows[i].Value.Text); ok {
+				scores[i].grave = grave[string(k.object)]
+			}
 		}
-		keep := h.choose(scores, grave)
+		keep := h.choose(scores)
 		kept := make([]kv.Row, 0, h.rows)
 		var moved []kv.Write
 		var hits uint64
@@ -228,51 +251,41 @@ func (h *hubs) rollBack(ctx context.Context, u hub) error {
 	return err
 }
 
-// graves returns the keys of the rows whose related file is red or orange by any of its own facts, and how many rows there are.
-func (h *hubs) graves(ctx context.Context, r kv.Range) (grave map[string]bool, rows int, err error) {
-	v := h.s.View(intel.TLPRed)
-	keys := map[intel.Hash][]string{}
-	err = h.s.kv.Scan(ctx, []kv.Range{r}, func(kr kv.Row) error {
-		rows++
-		if len(keys) >= maxGraves || kr.Key[0] < tagStarted || kr.Key[0] > tagContainedIn {
-			return nil
-		}
-		if k, ok := parseKey(kr.Key, kr.Value.Text); ok {
-			if hash, _, _, ok := parseFileObject(string(k.object)); ok && !hash.IsZero() {
-				keys[hash] = append(keys[hash], string(kr.Key))
-			}
-		}
-		return nil
-	})
-	if err != nil || rows <= 2*h.rows {
-		return nil, rows, err
-	}
-	grave = map[string]bool{}
-	chunk := make([]intel.Hash, 0, 256)
-	flush := func() error {
-		heads, err := v.resolve(ctx, chunk)
+// graves returns the objects among the rows of one relation whose file or address is red or orange by what is said of it itself.
+func (v *View) graves(ctx context.Context, rows []row) (map[string]bool, error) {
+	grave := map[string]bool{}
+	switch tag := rows[0].tag; {
+	case tag == tagCameFrom || tag == tagAccessed:
+		addresses, err := v.addresses(ctx, rows)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for i, hash := range chunk {
-			if isGrave(heads[i].head) {
-				for _, k := range keys[hash] {
-					grave[k] = true
+		for i := range addresses {
+			for j := range addresses[i].Value.Listings {
+				if addresses[i].Value.Listings[j].Value.Zone >= intel.Orange {
+					grave[addresses[i].Value.URL] = true
 				}
 			}
 		}
-		chunk = chunk[:0]
-		v.stamps = v.stamps[:0]
-		return nil
-	}
-	for hash := range keys {
-		if chunk = append(chunk, hash); len(chunk) == cap(chunk) {
-			if err := flush(); err != nil {
-				return nil, rows, err
+	case tagStarted <= tag && tag <= tagContainedIn, tagCame <= tag && tag <= tagMemberFile:
+		hashes := make([]intel.Hash, 0, len(rows))
+		objects := make([]string, 0, len(rows))
+		for i := range rows {
+			if hash, _, _, ok := parseFileObject(rows[i].object); ok && !hash.IsZero() {
+				hashes, objects = append(hashes, hash), append(objects, rows[i].object)
+			}
+		}
+		heads, err := v.resolve(ctx, hashes)
+		if err != nil {
+			return nil, err
+		}
+		for i := range heads {
+			if isGrave(heads[i].head) {
+				grave[objects[i]] = true
 			}
 		}
 	}
-	return grave, rows, flush()
+	return grave, nil
 }
 
 func isGrave(h *intel.Head) bool {

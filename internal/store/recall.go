@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -106,14 +107,16 @@ func (v *View) body(ctx context.Context, f *intel.Facts, rows []row, want intel.
 		}
 		gaps[r.detail[0]] = g
 	}
-	// wanted returns the best rows of a relation, and notes what is left out.
+	// wanted returns the best rows of a relation, and notes what is left out. What fails is told at the end.
+	var failed error
 	wanted := func(s intel.Section) []row {
 		if want&s == 0 {
 			return nil
 		}
 		tag := tagOf(s)
 		all := byTag(tag)
-		best := v.s.hubs.best(all)
+		best, err := v.best(ctx, all)
+		failed = cmp.Or(failed, err)
 		gap := gaps[tag]
 		gap.Rows += uint64(len(all) - len(best))
 		gap.Hits += hitsOf(all) - hitsOf(best)
@@ -182,7 +185,7 @@ func (v *View) body(ctx context.Context, f *intel.Facts, rows []row, want intel.
 			return err
 		}
 	}
-	return nil
+	return failed
 }
 
 func hitsOf(rows []row) (n uint64) {
@@ -359,7 +362,8 @@ func (v *View) group(ctx context.Context, files []intel.Hash, section intel.Sect
 		graphs[i] = &graph{asked: h}
 		graphs[i].add(h)
 	}
-	if err := v.load(ctx, graphs, section); err != nil {
+	err := v.load(ctx, graphs, section)
+	if err != nil {
 		return nil, err
 	}
 	out := make([][]row, len(files))
@@ -373,7 +377,9 @@ func (v *View) group(ctx context.Context, files []intel.Hash, section intel.Sect
 			for hi < len(rows) && rows[hi].tag == tag {
 				hi++
 			}
-			out[i] = v.s.hubs.best(rows[lo:hi])
+			if out[i], err = v.best(ctx, rows[lo:hi]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
