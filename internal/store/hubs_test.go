@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -72,6 +73,34 @@ func TestHub(t *testing.T) {
 	if got != hits {
 		t.Errorf("%d hits in all, want %d", got, hits)
 	}
+	// Paging meets every row, head and tail, with its whole count.
+	all := map[intel.Hash]uint64{}
+	pages := 0
+	for after := []byte(nil); ; pages++ {
+		f, next, err := s.View(intel.TLPRed).Page(t.Context(), sha256A, intel.SectionStarted, after, 50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(f.Started) > 50 {
+			t.Fatalf("a page of %d rows", len(f.Started))
+		}
+		for _, r := range f.Started {
+			if all[r.Value.Hash] != 0 {
+				t.Errorf("%s stands on two pages", r.Value.Hash)
+			}
+			all[r.Value.Hash] += r.Count
+		}
+		if after = next; after == nil {
+			break
+		}
+	}
+	var paged uint64
+	for _, n := range all {
+		paged += n
+	}
+	if len(all) != children || paged != hits {
+		t.Errorf("%d pages hold %d rows with %d hits, want %d with %d", pages, len(all), paged, children, hits)
+	}
 	for what, want := range map[string]struct {
 		hash intel.Hash
 		hits uint64
@@ -79,5 +108,52 @@ func TestHub(t *testing.T) {
 		if here[want.hash] != want.hits {
 			t.Errorf("the %s child has %d hits at the head, want %d", what, here[want.hash], want.hits)
 		}
+	}
+}
+
+// TestHubOfAddresses: of the many addresses that a browser contacts, the malicious ones stay at the head.
+func TestHubOfAddresses(t *testing.T) {
+	const rows, urls = 64, 1000
+	s := open(t, store.Options{HubRows: rows})
+	record(t, s, "evil", intel.Observation{Source: telemetry, Address: "evil.example", Fact: intel.Listing{Feed: "f", Zone: intel.Red}})
+	for i := range urls {
+		url := fmt.Sprintf("http://h%d.example/", i)
+		count := uint64(9)
+		if i == 30 {
+			url, count = "http://www.evil.example/gate", 1
+		}
+		record(t, s, fmt.Sprint(i), intel.Observation{Source: telemetry, Time: noon.Add(time.Duration(i) * time.Second), Count: count,
+			File: hashes(sha256A), Fact: intel.Access{URL: url}})
+		if i%100 != 50 {
+			continue
+		}
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f := facts(t, s, sha256A)
+		if got := uint64(len(f.Accessed)) + f.Gaps[intel.SectionAccessed].Rows; got != uint64(i+1) {
+			t.Errorf("%d rows after %d", got, i+1)
+		}
+		found := false
+		for _, a := range f.Accessed {
+			found = found || a.Value.URL == "http://www.evil.example/gate"
+		}
+		if !found {
+			t.Errorf("after %d addresses the malicious one is gone from the head", i+1)
+		}
+	}
+}
+
+// TestPageRefusals: a cursor of another section is refused, and an unknown file is unknown.
+func TestPageRefusals(t *testing.T) {
+	s := open(t, store.Options{})
+	record(t, s, "1", seen(hashes(sha256A), "a", 1))
+	for _, after := range [][]byte{{}, {1}, []byte("nonsense")} {
+		if _, _, err := s.View(0).Page(t.Context(), sha256A, intel.SectionPaths, after, 10); !errors.Is(err, intel.ErrInvalid) {
+			t.Errorf("cursor %q: %v", after, err)
+		}
+	}
+	if _, _, err := s.View(0).Page(t.Context(), sha256B, intel.SectionPaths, nil, 10); !errors.Is(err, intel.ErrUnknown) {
+		t.Errorf("unknown file: %v", err)
 	}
 }

@@ -15,29 +15,53 @@ import (
 // Recall returns the facts of the file that h names, with the groups that want names. It fails with [intel.ErrUnknown] when nothing at
 // all is known of h, and with [intel.ErrUnavailable] when the engine cannot answer.
 func (v *View) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*intel.Facts, error) {
+	f, _, err := v.recall(ctx, h, want)
+	return f, err
+}
+
+// recall returns the facts, and the hashes under which they stand.
+func (v *View) recall(ctx context.Context, h intel.Hash, want intel.Section) (*intel.Facts, []intel.Hash, error) {
 	if want&intel.SectionSimilar != 0 {
 		want |= intel.SectionFuzzyHashes
 	}
 	g := &graph{asked: h}
 	g.add(h)
 	if err := v.load(ctx, []*graph{g}, want); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(g.nodes) == 1 && len(g.nodes[0].rows) == 0 {
-		return nil, unknown{h}
+	var id identity
+	var rows []row
+	if n := g.nodes[0]; len(g.nodes) > 1 || len(n.rows) > 0 {
+		id = g.decide()
+		rows = united(id.unite)
+	} else if !n.facts {
+		return nil, nil, unknown{h}
 	}
-	id := g.decide()
-	rows := united(id.unite)
 	if !slices.ContainsFunc(rows, func(r row) bool { return r.tag != tagGap }) {
-		return nil, unknown{h}
+		if want|everything == want {
+			return nil, nil, unknown{h}
+		}
+		// What was asked for says nothing; whether anything else is known decides between an empty answer and none.
+		all, under, err := v.recall(ctx, h, everything)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &intel.Facts{Asked: h, Head: all.Head, Conflicts: all.Conflicts}, under, nil
 	}
 	f := &intel.Facts{Asked: h, Conflicts: id.conflicts}
 	f.Head = *headOf(id.hashes, rows)
 	if err := v.body(ctx, f, rows, want); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return f, nil
+	under := make([]intel.Hash, len(id.unite))
+	for i, n := range id.unite {
+		under[i] = n.hash
+	}
+	return f, under, nil
 }
+
+// everything is what must be looked at before a file is unknown: all but the hosts, which come with a sighting only.
+const everything = intel.AllSections &^ intel.SectionHosts
 
 // unknown is the most frequent error of all, so it makes its text only when it is asked for.
 type unknown struct{ hash intel.Hash }

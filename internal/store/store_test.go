@@ -184,6 +184,20 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// TestKnownByRelation: a file that nothing but a relation names is known, whatever is asked of it.
+func TestKnownByRelation(t *testing.T) {
+	s := open(t, store.Options{})
+	record(t, s, "1", intel.Observation{Source: telemetry, Fact: intel.Relation{Verb: intel.Started,
+		From: intel.Object{Hashes: hashes(sha256A)}, To: intel.Object{Hashes: hashes(md5B)}}})
+	for _, h := range []intel.Hash{sha256A, md5B} {
+		for _, want := range []intel.Section{0, intel.SectionPaths, intel.SectionHosts, intel.AllSections} {
+			if _, err := s.View(0).Recall(t.Context(), h, want); err != nil {
+				t.Errorf("%s, sections %b: %v", h, want, err)
+			}
+		}
+	}
+}
+
 // TestMarkings: an answer leaves out, uncounted, what the reader may not see.
 func TestMarkings(t *testing.T) {
 	s := open(t, store.Options{})
