@@ -329,3 +329,6 @@ type Refusal struct {
 
 // BatchID is the header that names a batch of observations: sending the same again changes nothing. Without it, the body names itself.
 const BatchID = "Spoor-Batch-Id"
+
+// NextCursor is the header of an answer to a request with a cursor: the cursor of the next page. It is absent at the end.
+const NextCursor = "Spoor-Next-Cursor"

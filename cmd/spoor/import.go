@@ -41,8 +41,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
   spoor import --server https://spoor.example --token-file token sysmon.json.gz
   spoor import --feed blocklist --zone red hashes.txt
   zcat observations.ndjson.gz | spoor import --json -`,
-		Args:              args(cobra.MinimumNArgs(1)),
-		ValidArgsFunction: nil,
+		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			if err := p.check(cmd); err != nil {
 				return err

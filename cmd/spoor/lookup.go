@@ -50,7 +50,7 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 			if err != nil {
 				return err
 			}
-			ask, done, err := p.asker(cmd.Context())
+			ask, done, err := p.asker()
 			if err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ func stdinWriter(r io.Reader) io.Writer {
 type asker func(ctx context.Context, h intel.Hash, sections []dossier.Section) (*wire.HashReport, error)
 
 // asker opens the place.
-func (p *place) asker(context.Context) (asker, func(), error) {
+func (p *place) asker() (asker, func(), error) {
 	if p.server != "" {
 		c, err := p.client()
 		if err != nil {

@@ -133,6 +133,27 @@ func (a *Access) Use(acc *Account, n uint64) (Usage, error) {
 	return u, nil
 }
 
+// Counted runs answer when a unit of the quota is left, and takes one when it succeeded or found nothing known: what was refused or failed
+// costs nothing. It fails with [ErrQuota], or as answer does.
+func (a *Access) Counted(acc *Account, answer func() error) (Usage, error) {
+	u, err := a.Use(acc, 0)
+	switch {
+	case err != nil:
+		return u, err
+	case u.Left() == 0:
+		return u, ErrQuota
+	}
+	err = answer()
+	if err != nil && !errors.Is(err, intel.ErrUnknown) {
+		return u, err
+	}
+	u, useErr := a.Use(acc, 1)
+	if useErr != nil {
+		return u, useErr
+	}
+	return u, err
+}
+
 // Close releases the files.
 func (a *Access) Close() error {
 	a.mu.Lock()

@@ -76,17 +76,11 @@ func (a *api) answerAddress(w http.ResponseWriter, r *http.Request, kind address
 		serve.Fail(w, r, err)
 		return
 	}
-	usage, err := a.Gate.Access.Use(id.Account, 0)
-	if err == nil && usage.Left() == 0 {
-		err = access.ErrQuota
-	}
 	var report *wire.DomainReport
-	if err == nil {
+	usage, err := a.Gate.Access.Counted(id.Account, func() (err error) {
 		report, err = a.addressReport(r.Context(), q, kind, address, wanted)
-	}
-	if err == nil {
-		usage, err = a.Gate.Access.Use(id.Account, 1)
-	}
+		return err
+	})
 	if err != nil {
 		a.fail(w, r, q, usage, err)
 		return

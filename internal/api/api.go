@@ -113,9 +113,10 @@ func Register(mux *http.ServeMux, c Config) {
 // ask is one look-up request, read.
 type ask struct {
 	question
-	names []dossier.Section
-	id    *access.Identity
-	v1    bool
+	names  []dossier.Section
+	id     *access.Identity
+	v1     bool
+	cursor *string // where a page of one section begins, "" at its beginning; nil when no page is asked for
 }
 
 // hash answers GET /api/hash/{hash}.
@@ -128,6 +129,10 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) {
 	q := &ask{id: id}
 	if err := q.read(r.PathValue("hash"), r.URL.RawQuery); err != nil {
 		serve.Fail(w, r, err)
+		return
+	}
+	if q.cursor != nil {
+		a.page(w, r, q)
 		return
 	}
 	a.answer(w, r, q)
@@ -168,6 +173,8 @@ func (q *ask) read(hash, rawQuery string) error {
 				return &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%q is not a whole number within 1 to %d", cut(v[0]), dossier.MaxRows)}
 			}
 			q.count = n
+		case "cursor":
+			q.cursor = &v[0]
 		case "format":
 			switch v[0] {
 			case "json":
@@ -177,6 +184,9 @@ func (q *ask) read(hash, rawQuery string) error {
 				return &intel.Refusal{Field: "format", Reason: fmt.Sprintf("there is no format %q; json or stix", cut(v[0]))}
 			}
 		}
+	}
+	if q.cursor != nil && (len(q.names) != 1 || q.form == stix) {
+		return &intel.Refusal{Field: "cursor", Reason: "pages are of one section, as JSON: give sections=NAME beside it"}
 	}
 	if q.form == stix {
 		q.names, q.sections, q.count = stixSections, bits(stixSections), dossier.MaxRows

@@ -17,6 +17,7 @@ type section struct {
 	name  Section
 	needs intel.Section
 	build func(*builder) error
+	paged bool // its rows can be paged through
 	own   bool // Spoor's own: only when asked for by name
 }
 
@@ -27,21 +28,21 @@ var sections = []section{
 	{name: RelatedObjects, needs: neededByRelatedObjects, build: (*builder).relatedObjects},
 	{name: FileGeneralInfo, build: (*builder).fileGeneralInfo},
 	{name: DetectionsInfo, build: (*builder).detectionsInfo},
-	{name: FilePaths, needs: intel.SectionPaths, build: (*builder).filePaths},
-	{name: FileNames, needs: intel.SectionNames, build: (*builder).fileNames},
-	{name: FileDownloadedFromUrls, needs: intel.SectionDownloadedFrom, build: (*builder).fileDownloadedFromUrls},
-	{name: FileAccessedUrls, needs: intel.SectionAccessed, build: (*builder).fileAccessedUrls},
-	{name: FileStartedObjects, needs: intel.SectionStarted, build: (*builder).fileStartedObjects},
-	{name: FileStartedBy, needs: intel.SectionStartedBy, build: (*builder).fileStartedBy},
-	{name: FileDownloadedObjects, needs: intel.SectionDownloaded, build: (*builder).fileDownloadedObjects},
-	{name: FileDownloadedBy, needs: intel.SectionDownloadedBy, build: (*builder).fileDownloadedBy},
-	{name: FileCertificates, needs: intel.SectionCertificates, build: (*builder).fileCertificates},
+	{name: FilePaths, needs: intel.SectionPaths, build: (*builder).filePaths, paged: true},
+	{name: FileNames, needs: intel.SectionNames, build: (*builder).fileNames, paged: true},
+	{name: FileDownloadedFromUrls, needs: intel.SectionDownloadedFrom, build: (*builder).fileDownloadedFromUrls, paged: true},
+	{name: FileAccessedUrls, needs: intel.SectionAccessed, build: (*builder).fileAccessedUrls, paged: true},
+	{name: FileStartedObjects, needs: intel.SectionStarted, build: (*builder).fileStartedObjects, paged: true},
+	{name: FileStartedBy, needs: intel.SectionStartedBy, build: (*builder).fileStartedBy, paged: true},
+	{name: FileDownloadedObjects, needs: intel.SectionDownloaded, build: (*builder).fileDownloadedObjects, paged: true},
+	{name: FileDownloadedBy, needs: intel.SectionDownloadedBy, build: (*builder).fileDownloadedBy, paged: true},
+	{name: FileCertificates, needs: intel.SectionCertificates, build: (*builder).fileCertificates, paged: true},
 	{name: FileParentCertificates, needs: intel.SectionContainedIn, build: (*builder).fileParentCertificates},
-	{name: FileUnpackedFrom, needs: intel.SectionContainedIn, build: (*builder).fileUnpackedFrom},
-	{name: FileUnpackedObjects, needs: intel.SectionContains, build: (*builder).fileUnpackedObjects},
+	{name: FileUnpackedFrom, needs: intel.SectionContainedIn, build: (*builder).fileUnpackedFrom, paged: true},
+	{name: FileUnpackedObjects, needs: intel.SectionContains, build: (*builder).fileUnpackedObjects, paged: true},
 	{name: SimilarFiles, needs: intel.SectionSimilar, build: (*builder).similarFiles},
 	{name: DataFeeds, build: (*builder).dataFeeds},
-	{name: Hosts, needs: intel.SectionHosts, build: (*builder).hosts, own: true},
+	{name: Hosts, needs: intel.SectionHosts, build: (*builder).hosts, paged: true, own: true},
 	{name: Reasons, build: (*builder).zone, own: true},
 	{name: Conflicts, build: (*builder).conflicts, own: true},
 }
@@ -105,6 +106,7 @@ type builder struct {
 	facts *intel.Facts
 	d     *Dossier
 	count int
+	depth int // deepest level of unpacking that is told
 
 	up, down *tree // containers, members
 }
@@ -143,8 +145,7 @@ func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, err
 		}
 		return nil, fmt.Errorf("looking up %s: %w", h, err)
 	}
-	b := &builder{ctx: ctx, view: view, facts: facts, count: q.Count, d: &Dossier{Asked: h, File: facts.File}}
-	b.d.General.Size = -1
+	b := newBuilder(ctx, view, h, facts, q.Count, MaxLevel)
 	for _, s := range asked {
 		b.d.Sections = append(b.d.Sections, s.name)
 		if s.build == nil {
@@ -161,6 +162,38 @@ func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, err
 		}
 	}
 	return b.d, nil
+}
+
+func newBuilder(ctx context.Context, view View, h intel.Hash, facts *intel.Facts, count, depth int) *builder {
+	b := &builder{ctx: ctx, view: view, facts: facts, count: count, depth: depth, d: &Dossier{Asked: h, File: facts.File}}
+	b.d.General.Size = -1
+	return b
+}
+
+// Pages reports whether a section's rows can be paged through.
+func Pages(name Section) bool {
+	i := slices.IndexFunc(sections, func(s section) bool { return s.name == name })
+	return i >= 0 && sections[i].paged
+}
+
+// Page makes a dossier of about count rows of one section, those that follow after, and says where the next page begins, nil at the end.
+// From nil on it meets every row that the store has, also those that a hub's answer leaves out; of containers and members the direct ones.
+// Pages follow each other in no order that means anything. It fails as Build does, and with [intel.ErrInvalid] for a section that has no pages.
+func Page(ctx context.Context, view View, h intel.Hash, name Section, after []byte, count int) (d *Dossier, next []byte, err error) {
+	if !Pages(name) {
+		return nil, nil, &intel.Refusal{Field: "cursor", Reason: fmt.Sprintf("the section %q has no pages", cut(string(name), 64))}
+	}
+	asked, group := chosen([]Section{name})
+	facts, next, err := view.Page(ctx, h, group, after, count)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := newBuilder(ctx, view, h, facts, count, 0)
+	b.d.Sections = []Section{name}
+	if err := asked[0].build(b); err != nil {
+		return nil, nil, fmt.Errorf("building %s of %s: %w", name, h, err)
+	}
+	return b.d, next, nil
 }
 
 // order is what rows of every section are sorted by: red first, then hits, then the last date, then the row's own key.

@@ -12,15 +12,7 @@ import (
 // detectionsInfo lists every detection; count does not cap it.
 func (b *builder) detectionsInfo() error {
 	rows := make([]DetectionRow, 0, len(b.facts.Detections))
-	index := map[intel.Detection]int{} // of the row without its address
 	for _, r := range b.facts.Detections {
-		d := r.Value
-		d.URL = ""
-		if i, ok := index[d]; ok { // the same name and method with another address
-			rows[i].Hits += r.Count
-			continue
-		}
-		index[d] = len(rows)
 		rows = append(rows, DetectionRow{Detection: r.Value, Last: lastOrLearned(&r.Tally), Hits: r.Count, Sources: r.Sources})
 	}
 	b.d.Detections = capped(rows, math.MaxInt, func(r *DetectionRow) order { return order{r.Zone, r.Hits, r.Last.Unix()} },

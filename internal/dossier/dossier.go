@@ -21,6 +21,10 @@ type View interface {
 	// Relatives returns, for each file, the rows of one relation, as Recall does. An unknown file has none.
 	Relatives(ctx context.Context, files []intel.Hash, relation intel.Section) ([][]intel.Row[intel.Related], error)
 
+	// Page returns about most rows of one group of a file's facts, those that follow after in an order of the view's own, and where the
+	// next page begins, nil at the end. It reaches what Recall leaves out.
+	Page(ctx context.Context, h intel.Hash, group intel.Section, after []byte, most int) (f *intel.Facts, next []byte, err error)
+
 	// Certificates returns the certificates of each file.
 	Certificates(ctx context.Context, files []intel.Hash) ([][]intel.Row[intel.Certificate], error)
 

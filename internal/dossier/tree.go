@@ -38,7 +38,7 @@ func (b *builder) members() (*tree, error) {
 	return b.down, err
 }
 
-// walk follows a relation breadth first from its direct rows to MaxLevel. A file that was met before is not followed again,
+// walk follows a relation breadth first from its direct rows to the builder's depth. A file that was met before is not followed again,
 // so a container that holds itself ends; the edge to it is still told.
 func (b *builder) walk(direct []intel.Row[intel.Related], relation intel.Section) (*tree, error) {
 	t := &tree{names: map[intel.Hash]intel.Hashes{}}
@@ -72,7 +72,7 @@ func (b *builder) walk(direct []intel.Row[intel.Related], relation intel.Section
 				}
 			}
 		}
-		if level == MaxLevel || len(next) == 0 {
+		if level == b.depth || len(next) == 0 {
 			return t, nil
 		}
 		next, nextNames = next[:min(len(next), MaxRows)], nextNames[:min(len(next), MaxRows)]

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"spoor/internal/access"
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
+	"spoor/internal/serve"
 )
 
 // shownRows is how many rows of a panel the page holds; the API has up to a thousand.
@@ -29,10 +31,12 @@ type cell struct {
 // panel is one folding table of the page.
 type panel struct {
 	ID, Title string
+	Section   dossier.Section
 	Columns   []string
 	Rows      [][]cell
 	Count     int    // rows that there are
 	More      uint64 // rows that the store holds beyond
+	All       string // page of all rows, where this one leaves some out
 }
 
 // field is one line of the overview.
@@ -82,21 +86,65 @@ func (w *web) hash(rw http.ResponseWriter, r *http.Request) {
 	w.render(rw, r, http.StatusOK, "hash.html", page{Title: d.Verdict.Zone.Label() + " " + h.String(), Account: id.Account.Name, Query: h.String(), Body: bodyOf(d)})
 }
 
+// rowsBody is one page of one section's rows.
+type rowsBody struct {
+	Hash  string
+	Table panel
+	Next  string // address of the next page, "" at the end
+}
+
+// rows answers GET /hash/{hash}/{section}: every row of a section, page by page, also those that a large relation keeps out of the dossier.
+func (w *web) rows(rw http.ResponseWriter, r *http.Request) {
+	id := w.identify(rw, r)
+	if id == nil {
+		return
+	}
+	h, err := intel.ParseHash(r.PathValue("hash"))
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	section := dossier.Section(r.PathValue("section"))
+	if !dossier.Pages(section) {
+		w.fail(rw, r, fmt.Errorf("%w: %s", serve.ErrNotFound, cut(r.URL.Path, 100)))
+		return
+	}
+	var after []byte
+	if cursor := r.URL.Query().Get("after"); cursor != "" {
+		if after, err = base64.RawURLEncoding.DecodeString(cursor); err != nil {
+			w.fail(rw, r, &intel.Refusal{Field: "after", Reason: "it is not one that a page gave"})
+			return
+		}
+	}
+	var d *dossier.Dossier
+	var next []byte
+	_, err = w.Gate.Access.Counted(id.Account, func() (err error) {
+		d, next, err = dossier.Page(r.Context(), w.View(id.Account.Clearance), h, section, after, shownRows)
+		return err
+	})
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	body := rowsBody{Hash: h.String()}
+	for _, p := range panelsOf(d) {
+		if p.Section == section {
+			body.Table = p
+		}
+	}
+	if next != nil {
+		body.Next = "?after=" + base64.RawURLEncoding.EncodeToString(next)
+	}
+	w.render(rw, r, http.StatusOK, "rows.html", page{Title: body.Table.Title + " " + h.String(), Account: id.Account.Name, Query: h.String(), Body: body})
+}
+
 // build makes a dossier and takes a unit of quota for it, known or not.
 func (w *web) build(r *http.Request, id *access.Identity, h intel.Hash, sections []dossier.Section) (*dossier.Dossier, error) {
-	if u, err := w.Gate.Access.Use(id.Account, 0); err != nil || u.Left() == 0 {
-		if err == nil {
-			err = access.ErrQuota
-		}
-		return nil, err
-	}
-	d, err := dossier.Build(r.Context(), w.View(id.Account.Clearance), h, dossier.Query{Sections: sections})
-	if err != nil && !errors.Is(err, intel.ErrUnknown) {
-		return nil, err
-	}
-	if _, useErr := w.Gate.Access.Use(id.Account, 1); useErr != nil {
-		return nil, useErr
-	}
+	var d *dossier.Dossier
+	_, err := w.Gate.Access.Counted(id.Account, func() (err error) {
+		d, err = dossier.Build(r.Context(), w.View(id.Account.Clearance), h, dossier.Query{Sections: sections})
+		return err
+	})
 	return d, err
 }
 

@@ -48,54 +48,59 @@ func panelsOf(d *dossier.Dossier) []panel {
 		return []cell{{Zone: r.Zone}, {Text: fmt.Sprint(r.Level), Kind: "number"}, fileCell(r.Parent), fileCell(r.Child), {Text: r.Path, Kind: "path"}, {Text: byteSize(r.Size)}, {Text: r.Type}, {Text: r.Detection}}
 	}
 	memberColumns := []string{"Zone", "Level", "Container", "Member", "Path in it", "Size", "Type", "Detection name"}
-	gap := func(s dossier.Section) uint64 { return d.Gaps[s].Rows }
 	return []panel{
-		table("detections", "Detection names", []string{"Zone", "Name", "Method", "Last detected", "Hits"}, d.Detections, 0, func(r *dossier.DetectionRow) []cell {
+		table(d, dossier.DetectionsInfo, "detections", "Detection names", []string{"Zone", "Name", "Method", "Last detected", "Hits"}, d.Detections, func(r *dossier.DetectionRow) []cell {
 			return []cell{{Zone: r.Zone}, {Text: r.Name}, {Text: r.Method}, {Time: r.Last}, number(r.Hits)}
 		}),
-		table("paths", "File paths", []string{"Hits", "Path", "Location", "First seen", "Last seen"}, d.Paths, gap(dossier.FilePaths), func(r *dossier.PathRow) []cell {
+		table(d, dossier.FilePaths, "paths", "File paths", []string{"Hits", "Path", "Location", "First seen", "Last seen"}, d.Paths, func(r *dossier.PathRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Path, Kind: "path"}, {Text: r.Location}, {Time: r.First}, {Time: r.Last}}
 		}),
-		table("names", "File names", []string{"Hits", "Name", "First seen", "Last seen"}, d.Names, gap(dossier.FileNames), func(r *dossier.NameRow) []cell {
+		table(d, dossier.FileNames, "names", "File names", []string{"Hits", "Name", "First seen", "Last seen"}, d.Names, func(r *dossier.NameRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Name, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
-		table("hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, gap(dossier.Hosts), func(r *dossier.HostRow) []cell {
+		table(d, dossier.Hosts, "hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, func(r *dossier.HostRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
-		table("downloaded-from", "File downloaded from URLs and domains", addressColumns("Last downloaded"), d.DownloadedFrom, gap(dossier.FileDownloadedFromUrls), address),
-		table("accessed", "File accessed the following URLs", addressColumns("Last accessed"), d.Accessed, gap(dossier.FileAccessedUrls), address),
-		table("started", "File started the following objects", fileColumns("Last started"), d.Started, gap(dossier.FileStartedObjects), file),
-		table("started-by", "File was started by the following objects", fileColumns("Last started"), d.StartedBy, gap(dossier.FileStartedBy), file),
-		table("downloaded", "File downloaded the following objects", fileColumns("Last downloaded"), d.Downloaded, gap(dossier.FileDownloadedObjects), file),
-		table("downloaded-by", "File was downloaded by the following objects", fileColumns("Last downloaded"), d.DownloadedBy, gap(dossier.FileDownloadedBy), file),
-		table("certificates", "File signatures and certificates", certificateColumns, d.Certificates, gap(dossier.FileCertificates), certificate),
-		table("container-certificates", "Container signatures and certificates", certificateColumns, d.ParentCertificates, 0, certificate),
-		table("unpacked-from", "File was unpacked from the following objects", memberColumns, d.UnpackedFrom, gap(dossier.FileUnpackedFrom), member),
-		table("contains", "File contains the following objects", memberColumns, d.UnpackedObjects, gap(dossier.FileUnpackedObjects), member),
-		table("similar", "Similar files", []string{"Zone", "File", "Confidence", "By", "Status", "Hits", "First seen", "Last seen", "Type", "Size", "Detection name"}, d.Similar, 0, func(r *dossier.SimilarRow) []cell {
+		table(d, dossier.FileDownloadedFromUrls, "downloaded-from", "File downloaded from URLs and domains", addressColumns("Last downloaded"), d.DownloadedFrom, address),
+		table(d, dossier.FileAccessedUrls, "accessed", "File accessed the following URLs", addressColumns("Last accessed"), d.Accessed, address),
+		table(d, dossier.FileStartedObjects, "started", "File started the following objects", fileColumns("Last started"), d.Started, file),
+		table(d, dossier.FileStartedBy, "started-by", "File was started by the following objects", fileColumns("Last started"), d.StartedBy, file),
+		table(d, dossier.FileDownloadedObjects, "downloaded", "File downloaded the following objects", fileColumns("Last downloaded"), d.Downloaded, file),
+		table(d, dossier.FileDownloadedBy, "downloaded-by", "File was downloaded by the following objects", fileColumns("Last downloaded"), d.DownloadedBy, file),
+		table(d, dossier.FileCertificates, "certificates", "File signatures and certificates", certificateColumns, d.Certificates, certificate),
+		table(d, dossier.FileParentCertificates, "container-certificates", "Container signatures and certificates", certificateColumns, d.ParentCertificates, certificate),
+		table(d, dossier.FileUnpackedFrom, "unpacked-from", "File was unpacked from the following objects", memberColumns, d.UnpackedFrom, member),
+		table(d, dossier.FileUnpackedObjects, "contains", "File contains the following objects", memberColumns, d.UnpackedObjects, member),
+		table(d, dossier.SimilarFiles, "similar", "Similar files", []string{"Zone", "File", "Confidence", "By", "Status", "Hits", "First seen", "Last seen", "Type", "Size", "Detection name"}, d.Similar, func(r *dossier.SimilarRow) []cell {
 			return []cell{{Zone: r.Zone}, fileCell(r.File), {Text: fmt.Sprint(r.Confidence), Kind: "number"}, {Text: string(r.By.Algorithm)}, {Text: r.Zone.Label()},
 				number(r.Hits), {Time: r.First}, {Time: r.Last}, {Text: r.Type}, {Text: byteSize(r.Size)}, {Text: r.Detection}}
 		}),
-		table("feeds", "Data Feeds", []string{"Zone", "Feed", "Threat", "First listed", "Last listed"}, d.Feeds, 0, func(r *dossier.FeedRow) []cell {
+		table(d, dossier.DataFeeds, "feeds", "Data Feeds", []string{"Zone", "Feed", "Threat", "First listed", "Last listed"}, d.Feeds, func(r *dossier.FeedRow) []cell {
 			return []cell{{Zone: r.Zone}, {Text: r.Feed}, {Text: r.Threat}, {Time: r.First}, {Time: r.Last}}
 		}),
-		table("conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, 0, func(r *intel.Conflict) []cell {
+		table(d, dossier.Conflicts, "conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, func(r *intel.Conflict) []cell {
 			return []cell{{Text: r.Hash.String(), Kind: "hash"}, {Text: r.Other.String(), Link: "/hash/" + r.Other.String(), Kind: "hash"}, number(r.Count)}
 		}),
 	}
 }
 
-// table makes a panel of rows, cut to what a page should hold.
-func table[T any](id, title string, columns []string, rows []T, more uint64, cells func(*T) []cell) panel {
-	p := panel{ID: id, Title: title, Columns: columns, Count: len(rows), More: more}
+// table makes a panel of a section's rows, cut to what a page should hold.
+func table[T any](d *dossier.Dossier, section dossier.Section, id, title string, columns []string, rows []T, cells func(*T) []cell) panel {
+	p := panel{ID: id, Section: section, Title: title, Columns: columns, Count: len(rows), More: d.Gaps[section].Rows}
 	for i := range rows[:min(len(rows), shownRows)] {
 		p.Rows = append(p.Rows, cells(&rows[i]))
+	}
+	if (p.More > 0 || p.Left() > 0) && dossier.Pages(section) {
+		p.All = "/hash/" + d.Asked.String() + "/" + string(section)
 	}
 	return p
 }
 
 // Left is how many rows of the answer the page leaves out.
 func (p panel) Left() int { return p.Count - len(p.Rows) }
+
+// Total is how many rows there are, as text.
+func (p panel) Total() string { return group(uint64(p.Count) + p.More) }
 
 // Column returns the title of the i-th column, for a narrow screen, where it stands beside each value.
 func (p panel) Column(i int) string { return p.Columns[i] }

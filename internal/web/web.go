@@ -48,6 +48,7 @@ func Register(mux *http.ServeMux, c Config) {
 	get := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, serve.Methods(http.MethodGet, h)) }
 	get("/{$}", w.home)
 	get("/hash/{hash...}", w.hash)
+	get("/hash/{hash}/{section}", w.rows)
 	mux.HandleFunc("/search", w.search)
 	mux.HandleFunc("/sign-in", w.signIn)
 	mux.Handle("/sign-out", serve.Methods(http.MethodPost, sameOrigin(w.signOut)))

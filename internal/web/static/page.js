@@ -21,8 +21,7 @@ if (navigator.clipboard) {
       b.textContent = "Copied";
       setTimeout(() => { b.textContent = "Copy"; }, 1500);
     });
-    e.after(" ", b);
-    if (e.tagName === "DD") { e.append(" ", b); }
+    if (e.tagName === "DD") e.append(" ", b); else e.after(" ", b);
   }
 }
 // "/" goes to the search box.
