@@ -58,11 +58,13 @@ func (b *blocks) Read(p []byte) (int, error) {
 		if b.buf == nil {
 			b.buf = make([]byte, blockSize)
 		}
-		n, err := io.ReadFull(b.r, b.buf)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = io.EOF
+		// Not io.ReadFull: it tells an end from a stream that was cut only by an error that the stream itself may give.
+		n := 0
+		for n < len(b.buf) && b.err == nil {
+			var m int
+			m, b.err = b.r.Read(b.buf[n:])
+			n += m
 		}
-		b.err = err
 		b.rest = b.buf[:n]
 		b.sum.Write(b.rest)
 		b.total += int64(n)
