@@ -53,7 +53,9 @@ func TestFailures(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		serve.Fail(w, httptest.NewRequest(http.MethodGet, "/", nil), tt.err)
-		var body struct{ Error struct{ Code, Message string } }
+		var body struct {
+			Error struct{ Code, Message string }
+		}
 		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 			t.Fatal(err)
 		}
