@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +47,8 @@ func newServe() *cobra.Command {
 		Use:   "serve [flags]",
 		Short: "Run the server: HTTP API and web page",
 		Long: `Serve answers look-ups over HTTP, as JSON and as a page, and takes observations in. It listens on loopback unless told otherwise.
-The first start makes an administrator's token and prints it, once, on standard output; 'spoor token create' makes more.
+The first start makes an administrator's token and prints it, once, on standard output (under systemd, where that is a log, into the
+file admin-token of the data directory); 'spoor token create' makes more.
 
 It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.`,
 		Example: `  spoor serve --data /var/lib/spoor
@@ -107,7 +110,10 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 		return err
 	}
 	if token != "" {
-		fmt.Fprintf(stdout, "administrator's token, shown this once: %s\n", token)
+		if err := showToken(stdout, o.data, token); err != nil {
+			l.Close()
+			return err
+		}
 	}
 	if !local && tlsConfig == nil {
 		log.Warn("listening beyond this machine without TLS: tokens and answers travel in the clear; give --tls-cert and --tls-key, or stand behind a proxy that has them")
@@ -127,6 +133,20 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// showToken prints the administrator's token. Under systemd, where standard output is a log and no secret belongs, a file of the data directory gets it.
+func showToken(stdout io.Writer, data, token string) error {
+	if os.Getenv("JOURNAL_STREAM") == "" {
+		_, err := fmt.Fprintf(stdout, "administrator's token, shown this once: %s\n", token)
+		return err
+	}
+	file := filepath.Join(data, "admin-token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keeping the administrator's token: %w", err)
+	}
+	_, err := fmt.Fprintf(stdout, "administrator's token: in %s; keep it elsewhere and remove the file\n", file)
+	return err
 }
 
 func (o *serveOptions) tls() (*tls.Config, error) {

@@ -181,11 +181,13 @@ func (a *Access) change(edit func(*registry) error) error {
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	unlock, err := lockedfile.MutexAt(filepath.Join(a.dir, "access.lock")).Lock()
+	lock := filepath.Join(a.dir, "access.lock")
+	unlock, err := lockedfile.MutexAt(lock).Lock()
 	if err != nil {
 		return fmt.Errorf("locking accounts: %w", err)
 	}
 	defer unlock()
+	giveToOwner(lock, a.dir)
 	if err := a.look(); err != nil {
 		return err
 	}
@@ -220,6 +222,7 @@ func replace(path string, b []byte) error {
 	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	giveToOwner(f.Name(), filepath.Dir(path))
 	return os.Rename(f.Name(), path)
 }
 

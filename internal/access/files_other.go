@@ -7,3 +7,5 @@ import "os"
 func mapFile(*os.File, int) []byte { return nil }
 
 func unmapFile([]byte) {}
+
+func giveToOwner(string, string) {}
