@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"spoor/docs"
 	"spoor/internal/access"
 	"spoor/internal/dossier"
 	"spoor/internal/ingest"
@@ -83,6 +84,10 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(openAPI)
+	})
+	get("/observation.schema.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/schema+json")
+		w.Write(docs.ObservationSchema)
 	})
 	get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

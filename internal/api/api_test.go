@@ -340,6 +340,7 @@ func TestStatuses(t *testing.T) {
 		{"metrics", request{path: "/metrics", token: send}, 200, "spoor_observations_total{outcome=\"accepted\"} 10"},
 		{"metrics without a token", request{path: "/metrics", token: "none"}, 401, `unauthorized`},
 		{"the description of it all", request{path: "/openapi.json", token: "none"}, 200, `"openapi": "3.1.0"`},
+		{"the form of an observation", request{path: "/observation.schema.json", token: "none"}, 200, `"title": "Observation"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := s.ask(t, tt.q)

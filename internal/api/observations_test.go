@@ -172,7 +172,7 @@ func TestRefusedLines(t *testing.T) {
 	for _, r := range got.Refusals {
 		at = append(at, fmt.Sprintf("%d %s", r.Line, r.Field))
 	}
-	want := []string{"2 ", "4 ", "5 colour", "6 sighting.host", "7 ", "8 ", "9 "}
+	want := []string{"2 ", "4 file.sha256", "5 sighting.colour", "6 sighting.host", "7 ", "8 ", "9 "}
 	if diff := cmp.Diff(want, at); diff != "" {
 		t.Errorf("lines and fields (-want +got):\n%s\n%s", diff, text)
 	}

@@ -2,11 +2,13 @@ package intel
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -306,7 +308,7 @@ func ParseObservation(line []byte) (Observation, error) {
 	dec.DisallowUnknownFields()
 	var j observationJSON
 	if err := dec.Decode(&j); err != nil {
-		return Observation{}, jsonRefusal(err)
+		return Observation{}, lineRefusal(line, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Observation{}, &Refusal{Reason: "more than one JSON value on the line"}
@@ -340,25 +342,100 @@ func ParseObservation(line []byte) (Observation, error) {
 	return o, nil
 }
 
-// jsonRefusal turns an error of encoding/json into a Refusal that names the field.
+// lineRefusal turns an error of reading the line into a Refusal that names the field, or the byte where the JSON breaks.
+func lineRefusal(line []byte, err error) error {
+	if r := misfit(line, reflect.TypeFor[observationJSON]()); r != nil {
+		return r
+	}
+	return jsonRefusal(err)
+}
+
+// misfit returns the first field of a JSON object that the struct t does not have or cannot hold, by its whole name; nil when there is none.
+// The decoder's own errors name the last part of it at most.
+func misfit(object []byte, t reflect.Type) error {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if brace, err := dec.Token(); err != nil || brace != json.Delim('{') {
+		return nil
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return nil
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil
+		}
+		field := fieldType(t, name)
+		switch {
+		case field == nil:
+			return &Refusal{Field: strings.Trim(quoteShort(name), `"`), Reason: "no such field in an observation"}
+		case field.Kind() == reflect.Struct && value[0] == '{' && !reflect.PointerTo(field).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+			err = misfit(value, field)
+		default:
+			if err = json.Unmarshal(value, reflect.New(field).Interface()); err != nil {
+				err = jsonRefusal(err)
+			}
+		}
+		if err != nil {
+			return within(name, err)
+		}
+	}
+	return nil
+}
+
+// fieldType returns the type of the field that JSON calls name, without pointer; nil when t has none.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	for _, f := range reflect.VisibleFields(t) {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tag == "" || !strings.EqualFold(tag, name) { // as encoding/json finds it
+			continue
+		}
+		if f.Type.Kind() == reflect.Pointer {
+			return f.Type.Elem()
+		}
+		return f.Type
+	}
+	return nil
+}
+
+// jsonRefusal turns an error of encoding/json into a Refusal.
 func jsonRefusal(err error) error {
 	var ref *Refusal
 	var typ *json.UnmarshalTypeError
 	var syn *json.SyntaxError
+	var at *time.ParseError
 	switch {
 	case errors.As(err, &ref):
 		return ref
 	case errors.As(err, &typ):
-		return &Refusal{Field: typ.Field, Reason: fmt.Sprintf("a JSON %s where a %s belongs", typ.Value, typ.Type)}
+		return &Refusal{Field: typ.Field, Reason: fmt.Sprintf("a JSON %s where %s belongs", typ.Value, jsonName(typ.Type))}
 	case errors.As(err, &syn):
 		return &Refusal{Reason: fmt.Sprintf("not JSON at byte %d: %v", syn.Offset, syn)}
+	case errors.As(err, &at):
+		return &Refusal{Reason: fmt.Sprintf("%s is no time; give one like \"2026-05-01T08:15:30Z\" (RFC 3339)", quoteShort(strings.Trim(at.Value, `"`)))}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Refusal{Reason: "not JSON: the line ends before the object does"}
 	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return &Refusal{Field: strings.Trim(name, `"`), Reason: "no such field in an observation"}
-	}
 	return &Refusal{Reason: err.Error()}
+}
+
+// jsonName says in words what JSON value a type is read from.
+func jsonName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Uint64:
+		return fmt.Sprintf("a whole number from 0 to %d", uint64(MaxCount))
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct:
+		if !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+			return "an object"
+		}
+	}
+	return "a string"
 }
 
 // earliest and latest bound the times that the store can keep: whole Unix seconds above zero.
@@ -415,6 +492,9 @@ func (o *Observation) Check() error {
 	if o.Address != "" {
 		if err := text("address", o.Address); err != nil {
 			return err
+		}
+		if _, err := ParseAddress(o.Address); err != nil {
+			return within("address", err)
 		}
 	}
 	if err := o.Fact.check(); err != nil {
