@@ -32,8 +32,11 @@ func ParseAddress(s string) (Address, error) {
 		return Address{URL: ip.String(), Host: ip.String()}, nil
 	}
 	scheme, rest, ok := strings.Cut(t, "://")
-	if !ok {
+	switch {
+	case !ok, strings.ContainsAny(scheme, "/?#"): // a bare domain, whose path or query may hold another address
 		scheme, rest = "", t
+	case !isScheme(scheme):
+		return bad("what stands before :// is no scheme")
 	}
 	// The authority is cut by hand: net/url refuses much of what browsers, malware and feeds really use.
 	end := strings.IndexAny(rest, "/?#")
@@ -52,7 +55,10 @@ func ParseAddress(s string) (Address, error) {
 	} else if i := strings.LastIndexByte(authority, ':'); i >= 0 {
 		host, port = authority[:i], authority[i+1:]
 	}
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+		return bad("the port is no number")
+	}
+	host = strings.TrimRight(strings.ToLower(host), ".")
 	if host == "" {
 		return bad("it names no host")
 	}
@@ -78,7 +84,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	a.Host = host
 	shown := host
-	if strings.Contains(host, ":") {
+	if strings.Contains(host, ":") && (scheme != "" || port != "" || tail != "") {
 		shown = "[" + host + "]"
 	}
 	if port != "" {
@@ -90,6 +96,19 @@ func ParseAddress(s string) (Address, error) {
 		a.URL = shown + tail
 	}
 	return a, nil
+}
+
+// isScheme reports whether s is the scheme of a URL as RFC 3986 has it.
+func isScheme(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case 'a' <= c|0x20 && c|0x20 <= 'z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // IsIP reports whether s is an IP address.
