@@ -36,11 +36,13 @@ func Zone(h *intel.Head) intel.Zone {
 	return worst
 }
 
-// decision returns the newest verdict of an analyst, nil when none has decided. Of two at one moment the graver stands.
+// decision returns the newest verdict of an analyst, nil when none has decided. Of two at one moment the graver stands,
+// of two alike the first by its words.
 func decision(h *intel.Head) (newest *intel.Row[intel.AnalystVerdict]) {
 	for i := range h.Verdicts {
 		v := &h.Verdicts[i]
-		if newest == nil || v.Last > newest.Last || v.Last == newest.Last && v.Value.Zone > newest.Value.Zone {
+		if newest == nil || cmp.Or(cmp.Compare(v.Last, newest.Last), cmp.Compare(v.Value.Zone, newest.Value.Zone),
+			strings.Compare(newest.Value.Analyst, v.Value.Analyst), strings.Compare(newest.Value.Comment, v.Value.Comment)) > 0 {
 			newest = v
 		}
 	}
@@ -90,9 +92,11 @@ func Judge(h *intel.Head) intel.Verdict {
 			against++
 		}
 	}
+	named := len(v.Reasons)
 	for _, p := range h.Publications {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("named in the report %s (%s)", p.Value.Title, p.Value.Type))
 	}
+	slices.Sort(v.Reasons[named:])
 	if len(v.Reasons) == 0 {
 		v.Reasons = append(v.Reasons, "no detection, no listing and no decision: nothing says that it is bad or good")
 	}
