@@ -296,6 +296,10 @@ func (f *fact) listed(file intel.Hash, address string) []byte {
 }
 
 func (f *fact) certificate(file intel.Hash, c *intel.Certificate) {
+	// One moment has one spelling, so that one certificate has one text.
+	for _, at := range []*time.Time{&c.Signed, &c.Issued, &c.Expires} {
+		*at = at.UTC().Truncate(time.Second)
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return // texts and times within the years that Check allows always marshal
