@@ -94,6 +94,7 @@ type collector struct {
 	start    time.Time
 	packages map[string]packaged
 	hashed   map[string]*hashed // by real path
+	away     []*hashed          // that processes run and no path leads to
 	summary  Summary
 }
 
@@ -149,6 +150,9 @@ func (c *collector) found(path string, h *hashed) error {
 	c.summary.Bytes += h.size
 	if err := c.observe(now, h.file, intel.Telemetry, sourceName, intel.Attribute{Name: intel.Size, Value: fmt.Sprint(h.size)}); err != nil {
 		return err
+	}
+	if h.away {
+		return nil // its path may be a package's; this file is not
 	}
 	p, ok := c.packages[path]
 	if !ok {
@@ -264,7 +268,7 @@ func (c *collector) hashAll(paths []string) error {
 			c.summary.Unreadable++
 			continue
 		}
-		if old := c.hashed[r.path]; old != nil {
+		if old := c.hashed[r.path]; old != nil && os.SameFile(old.info, r.h.info) {
 			r.h = old // a process runs it: told already
 			if old.told {
 				continue

@@ -25,6 +25,8 @@ type hashed struct {
 	size int64
 	real string // path without links
 	told bool
+	info fs.FileInfo // tells whether another path leads to the same file
+	away bool        // not what is at its path: deleted or replaced meanwhile, or in another mount namespace
 }
 
 // hashFile hashes a file in one pass.
@@ -46,7 +48,7 @@ func hashFile(path string) (*hashed, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hashed{size: n, real: path}
+	h := &hashed{size: n, real: path, info: info}
 	for _, sum := range []struct {
 		a intel.Algorithm
 		b []byte
@@ -142,9 +144,19 @@ func (c *collector) process(proc string, pid int, boot time.Time) (*process, err
 	if c.o.Root != "/" {
 		name = c.within(path)
 	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
 	key := c.within(p.path)
-	if deleted := p.path != path; !deleted {
-		if h := c.hashed[key]; h != nil {
+	here, err := os.Stat(key)
+	away := err != nil || !os.SameFile(here, info)
+	known := c.away
+	if h := c.hashed[key]; h != nil && !away {
+		known = []*hashed{h}
+	}
+	for _, h := range known {
+		if os.SameFile(h.info, info) {
 			p.h = h
 			return p, nil
 		}
@@ -152,8 +164,12 @@ func (c *collector) process(proc string, pid int, boot time.Time) (*process, err
 	if p.h, err = hashFile(name); err != nil {
 		return nil, err
 	}
-	p.h.real = p.path
-	c.hashed[key] = p.h
+	p.h.real, p.h.away = p.path, away
+	if away {
+		c.away = append(c.away, p.h)
+	} else {
+		c.hashed[key] = p.h
+	}
 	return p, nil
 }
 

@@ -673,7 +673,7 @@ func (c Certificate) check() error {
 		name string
 		at   time.Time
 	}{{"signed", c.Signed}, {"issued", c.Issued}, {"expires", c.Expires}} {
-		if y := t.at.Year(); !t.at.IsZero() && (y < 1950 || y > 9999) {
+		if y := t.at.UTC().Year(); !t.at.IsZero() && (y < 1950 || y > 9999) {
 			return &Refusal{Field: t.name, Reason: "outside the years 1950 to 9999"}
 		}
 	}

@@ -123,6 +123,7 @@ func TestCheck(t *testing.T) {
 		{good(intel.Listing{Feed: "f", Zone: intel.Red, Threat: "\xff"}), "listing.threat"},
 		{good(intel.Signature{Status: intel.Trusted}), "signature.signer"},
 		{good(intel.Certificate{MD5: parse(t, md5Hex), Expires: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}), "certificate.expires"},
+		{good(intel.Certificate{MD5: parse(t, md5Hex), Expires: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -2*60*60))}), "certificate.expires"},
 		{good(intel.Certificate{MD5: parse(t, md5Hex), Serial: "\xff"}), "certificate.serial"},
 		{good(intel.Certificate{MD5: parse(t, sha256Hex)}), "certificate.md5"},
 		{good(intel.Publication{Type: intel.OSINT, Title: "t"}), "publication.id"},
