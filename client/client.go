@@ -48,7 +48,7 @@ func New(address, token string) (*Client, error) {
 // Hash asks what is known of a file by its MD5, SHA-1 or SHA-256 in hex. sections names what is wanted, the page's nineteen when empty.
 // It fails with [ErrUnknown], [ErrCredential] or [ErrQuota], else with the server's own words.
 func (c *Client) Hash(ctx context.Context, hash string, sections ...string) (*wire.HashReport, error) {
-	u := c.base.JoinPath("api", "hash", hash)
+	u := c.base.JoinPath("api", "hash", url.PathEscape(hash))
 	if len(sections) > 0 {
 		u.RawQuery = url.Values{"sections": {strings.Join(sections, ",")}}.Encode()
 	}
