@@ -27,7 +27,9 @@ func newCollect() *cobra.Command {
 		Long: `Collect looks at the running processes and who started them, at executables on the PATH and in library folders, and at which of
 them are just as their dpkg package installed them: those are known good. Run as root it sees all processes.
 
-Without --data and --server the observations go to standard output as NDJSON.`,
+Without --data and --server the observations go to standard output as NDJSON.
+
+Exit codes: 0 done, also when the budget was used up; 1 failure; 2 misuse.`,
 		Example: `  spoor collect --data /var/lib/spoor
   spoor collect --server https://spoor.example --token-file token
   spoor collect --budget 30s | gzip > this-machine.ndjson.gz`,

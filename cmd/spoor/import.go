@@ -20,6 +20,12 @@ import (
 	"spoor/internal/source"
 )
 
+// The values of flags, for completion.
+var (
+	zones    = []string{"red", "orange", "yellow", "gray", "green"}
+	markings = []string{"clear", "green", "amber", "amber+strict", "red"}
+)
+
 func newImport() *cobra.Command {
 	var p place
 	var format, feed, zone, marking string
@@ -56,6 +62,9 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 			if err := o.Marking.UnmarshalText([]byte(marking)); err != nil {
 				return &exitError{exitMisuse, fmt.Errorf("--marking: %w", err)}
 			}
+			if feed == "" && cmd.Flags().Changed("zone") {
+				return misuse("--zone says what being listed in a feed means: name the feed with --feed")
+			}
 			for _, path := range paths {
 				if path != "-" {
 					if _, err := os.Stat(path); err != nil {
@@ -69,10 +78,12 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 	p.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs: "+strings.Join(formats, ", "))
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
-	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means: red, orange, yellow, gray or green (known good)")
-	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it (TLP): clear, green, amber, amber+strict, red")
+	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
+	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; observations say it themselves")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "format", formats...)
+	complete(cmd, "zone", zones...)
+	complete(cmd, "marking", markings...)
 	return cmd
 }
 

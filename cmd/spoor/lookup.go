@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/encoding/unicode"
 
 	"spoor/client"
 	"spoor/internal/api"
@@ -82,6 +83,12 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each answer as a line of JSON")
 	cmd.Flags().BoolVar(&long, "long", false, "answer in full, however many hashes")
 	cmd.Flags().StringVar(&sections, "sections", "", "only these `SECTIONS`, by their names in the API, separated by commas")
+	var names []string
+	for _, s := range dossier.AllSections() {
+		names = append(names, string(s))
+	}
+	completeList(cmd, "sections", names...)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
 }
 
@@ -109,8 +116,8 @@ func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
 	if len(text) > most {
 		return nil, misuse("standard input holds more than %d bytes; ask in parts", most)
 	}
-	if bytes.HasPrefix(text, []byte{0xFF, 0xFE}) {
-		text = bytes.ReplaceAll(text, []byte{0}, nil) // UTF-16: hashes are plain letters
+	if text, err = plain(text); err != nil {
+		return nil, fmt.Errorf("reading standard input: %w", err)
 	}
 	seen := map[intel.Hash]bool{}
 	for _, h := range source.FindHashes(text) {
@@ -123,6 +130,18 @@ func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
 		return nil, misuse("there is no MD5, SHA-1 or SHA-256 in what standard input holds")
 	}
 	return hashes, nil
+}
+
+// plain turns UTF-16, as Windows programs write it, into UTF-8. Without a mark it shows by the zero beside each plain letter.
+func plain(text []byte) ([]byte, error) {
+	if len(text) < 4 {
+		return text, nil
+	}
+	marked := bytes.HasPrefix(text, []byte{0xFF, 0xFE}) || bytes.HasPrefix(text, []byte{0xFE, 0xFF})
+	if !marked && !(text[0] != 0 && text[1] == 0 && text[3] == 0) {
+		return text, nil
+	}
+	return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(text)
 }
 
 func stdinWriter(r io.Reader) io.Writer {
