@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"spoor/client"
-	"spoor/internal/intel"
 	"spoor/internal/kv"
 	"spoor/internal/kv/pebble"
 	"spoor/internal/store"
@@ -127,7 +126,7 @@ func openStore(dir string, log *slog.Logger) (*store.Store, error) {
 	if err != nil {
 		if errors.Is(err, kv.ErrInUse) {
 			return nil, fmt.Errorf("the data directory %s is in use by another process (a running 'spoor serve' or 'spoor import'?): "+
-				"stop it, or go through it with --server URL: %w", dir, intel.ErrInUse)
+				"stop it, or go through it with --server URL", dir)
 		}
 		return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"spoor/internal/access"
 	"spoor/internal/api"
+	"spoor/internal/collect"
 	"spoor/internal/demo"
 	"spoor/internal/dossier"
 	"spoor/internal/ingest"
@@ -133,7 +134,7 @@ func fillDemo(cmd *cobra.Command, s *store.Store, budget time.Duration) (shown, 
 	own := &remembering{Recorder: s}
 	if budget > 0 {
 		pr.step("looking at this machine for up to %s", budget)
-		summary, err := collectInto(ctx, own, budget, pr)
+		summary, err := collectInto(ctx, own, collect.Options{Budget: budget}, pr)
 		pr.done()
 		if summary == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), err)

@@ -180,20 +180,27 @@ Exit codes: 0 done; 2 there is no script for this shell.`,
 // complete lets the shell complete a flag from fixed values.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	// Fails only for a flag that is not there, which the test of completion would show.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return beginning(begun, "", values), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // completeList does the same for a flag that takes several values with commas between: the last one is completed.
 func completeList(cmd *cobra.Command, flag string, values ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) (out []string, _ cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		before := begun[:strings.LastIndexByte(begun, ',')+1]
-		for _, v := range values {
-			if strings.HasPrefix(before+v, begun) {
-				out = append(out, before+v)
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return beginning(begun, before, values), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	})
+}
+
+// beginning returns those of the values, each with before before it, that begin with begun.
+func beginning(begun, before string, values []string) (out []string) {
+	for _, v := range values {
+		if v = before + v; strings.HasPrefix(v, begun) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // args turns a complaint about positional arguments into misuse.

@@ -221,7 +221,7 @@ func newTokenRevoke() *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
 		Use:   "revoke [flags] ID…",
-		Short: "End tokens by their IDs, at once",
+		Short: "End tokens by their IDs",
 		Long: `Revoke ends tokens by their IDs, as 'spoor token list' prints them. A running server refuses them within a second. An ID that is not
 there is named on standard error, and the others are ended all the same.
 
