@@ -110,14 +110,25 @@ func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, a
 	pr := newProgress(cmd.ErrOrStderr())
 	start := time.Now()
 	im := ingest.Importer{Recorder: rec, Options: o,
-		Each: func(r intel.Refusal) { pr.line("refused: %v", &r) },
+		Each: func(r intel.Refusal) {
+			if cmd.Context().Err() == nil { // what an interrupt cut off is not at fault
+				pr.line("refused: %v", &r)
+			}
+		},
 		Progress: func(input string, s *ingest.Summary) {
 			rate := float64(s.Bytes) / 1e6 / max(time.Since(start).Seconds(), 0.001)
 			pr.say("%d inputs, %d observations, %d refused, %.0f MB/s: %s", s.Inputs, total(s.Kinds), s.Refused, rate, input)
 		},
 	}
-	summary, err := im.Import(cmd.Context(), paths, cmd.InOrStdin())
+	var stdin io.Reader
+	if slices.Contains(paths, "-") {
+		stdin = untilDone(cmd.Context(), cmd.InOrStdin())
+	}
+	summary, err := im.Import(cmd.Context(), paths, stdin)
 	pr.done()
+	if err == nil {
+		err = cmd.Context().Err()
+	}
 	if printErr := printSummary(cmd.OutOrStdout(), summary, asJSON); err == nil {
 		err = printErr
 	}

@@ -47,7 +47,7 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 			if err != nil {
 				return &exitError{exitMisuse, err}
 			}
-			hashes, err := readHashes(asked, cmd.InOrStdin())
+			hashes, err := readHashes(cmd.Context(), asked, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 }
 
 // readHashes reads the hashes of the command line, or all that stand in the text on standard input, each once.
-func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
+func readHashes(ctx context.Context, asked []string, stdin io.Reader) ([]intel.Hash, error) {
 	var hashes []intel.Hash
 	if len(asked) > 0 && !(len(asked) == 1 && asked[0] == "-") {
 		for _, a := range asked {
@@ -109,7 +109,7 @@ func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
 		return nil, misuse("give hashes as arguments, or any text that holds them on standard input")
 	}
 	const most = 1 << 30
-	text, err := io.ReadAll(io.LimitReader(stdin, most+1))
+	text, err := io.ReadAll(io.LimitReader(untilDone(ctx, stdin), most+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading standard input: %w", err)
 	}

@@ -75,6 +75,17 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return code
 }
 
+// untilDone reads r until ctx ends, also while r has nothing to say: a terminal or a pipe would else keep the process waiting.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	out, in := io.Pipe()
+	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.CopyBuffer(in, struct{ io.Reader }{r}, make([]byte, 256<<10)) // a file's own WriteTo has a smaller buffer
+		in.CloseWithError(err) // nil: the end
+	}()
+	return out
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "spoor",

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -45,9 +46,9 @@ const patience = 20 * time.Second
 // TestScript runs the scripts in testdata/script. They read like a manual of the commands. Beside testscript's own commands there are:
 //
 //	exits CODE program args…          run it; it must end with just this code
-//	start NAME program args…          start it; its output goes to NAME.out and NAME.err
+//	start NAME program args…          start it; its output goes to NAME.out and NAME.err, and its standard input stays open
 //	await FILE PATTERN                wait until the file holds the pattern; its named groups become environment variables
-//	stop NAME [CODE]                  SIGTERM to what start began; it must end with the code, 0 when not said
+//	end NAME [CODE]                   SIGTERM to what start began; it must end with the code, 0 when not said
 //	http [flags] URL                  ask; the body is stdout, status and headers are stderr. -status N wants another answer than 200,
 //	                                  -until N asks until it comes; -data FILE posts; -header 'K: V'; -ca FILE trusts
 //	json FILE [-lines N] [path=value…]  it must be valid JSON, or N lines of it, that hold the values
@@ -61,7 +62,7 @@ func TestScript(t *testing.T) {
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "stop": scriptStop, "http": scriptHTTP,
+			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "end": scriptEnd, "http": scriptHTTP,
 			"json": scriptJSON, "pack": scriptPack, "cut": scriptCut, "utf16": scriptUTF16, "certificate": scriptCertificate, "same": scriptSame,
 		},
 		Setup: func(e *testscript.Env) error {
@@ -116,6 +117,8 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	for _, v := range []string{"PATH", "HOME", "TMPDIR", "SPOOR_DATA", "SPOOR_SERVER", "SPOOR_TOKEN"} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
+	in, err := cmd.StdinPipe() // nothing ever comes, nor an end
+	ts.Check(err)
 	open := func(suffix string) *os.File {
 		f, err := os.Create(ts.MkAbs(name + suffix))
 		ts.Check(err)
@@ -126,13 +129,14 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	b := &background{cmd: cmd, done: make(chan struct{})}
 	go func() {
-		b.err = cmd.Wait()
+		b.err = cmd.Wait() // closes in, too
 		out.Close()
 		errs.Close()
 		close(b.done)
 	}()
 	ts.Value(started{}).(map[string]*background)[name] = b
 	ts.Defer(func() {
+		in.Close()
 		_ = cmd.Process.Kill() // it has ended already where the script stopped it
 		<-b.done
 	})
@@ -144,6 +148,9 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if errors.Is(err, fs.ErrNotExist) && time.Now().Before(end) {
+			continue
+		}
 		ts.Check(err)
 		if m := pattern.FindSubmatch(b); m != nil {
 			for i, name := range pattern.SubexpNames() {
@@ -159,7 +166,7 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1)
 	b := ts.Value(started{}).(map[string]*background)[args[0]]
 	if b == nil {
