@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"spoor/internal/bench"
 	"spoor/internal/dossier"
@@ -42,17 +41,23 @@ func TestHelp(t *testing.T) {
 				checkExample(t, root, line)
 			}
 			c.InitDefaultHelpFlag()
-			c.Flags().VisitAll(func(f *pflag.Flag) {
-				if f.Hidden {
-					return
+			flags := 0
+			for line := range strings.Lines(c.Flags().FlagUsages()) {
+				m := flagLine.FindStringSubmatch(line)
+				if m == nil {
+					t.Errorf("the flag is not described: %q", line)
+					continue
 				}
-				if len(f.Usage) < 8 || strings.HasSuffix(f.Usage, ".") {
-					t.Errorf("--%s is described by %q", f.Name, f.Usage)
+				flags++
+				if name, kind, usage := m[1], m[2], m[3]; len(usage) < 8 || strings.HasSuffix(usage, ".") {
+					t.Errorf("--%s is described by %q", name, usage)
+				} else if kind == "string" || kind == "strings" || kind == "uint" {
+					t.Errorf("--%s: name its value by the field's word, in back quotes, not %q", name, kind)
 				}
-				if kind, _ := pflag.UnquoteUsage(f); kind == "string" || kind == "strings" || kind == "uint" {
-					t.Errorf("--%s: name its value by the field's word, in back quotes, not %q", f.Name, kind)
-				}
-			})
+			}
+			if flags == 0 {
+				t.Error("there is no --help")
+			}
 		})
 		for _, sub := range c.Commands() {
 			walk(sub)
@@ -66,6 +71,9 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
+
+// flagLine is a flag in the help: its name, what kind of value it takes, if any, and what it does.
+var flagLine = regexp.MustCompile(`^ +(?:-\w, )?--([\w-]+)(?: (\S+))? {3,}(.+)\n$`)
 
 // checkExample checks that the command and the flags in an example are there.
 func checkExample(t *testing.T, root *cobra.Command, line string) {
