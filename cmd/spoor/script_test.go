@@ -41,7 +41,7 @@ import (
 )
 
 // patience is how long a script waits for something that must come; a test that passes never waits so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestScript runs the scripts in testdata/script. They read like a manual of the commands. Beside testscript's own commands there are:
 //
