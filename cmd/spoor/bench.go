@@ -24,7 +24,7 @@ func newBench() *cobra.Command {
 same run or beside its limit, because machines differ. It needs about 5 GB of scratch space and ten minutes, with --quick a tenth of
 the data and under three minutes.
 
-Exit codes: 0 every target reached; 3 some missed; 1 failure.`,
+Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 		Example: `  spoor bench --quick
   spoor bench --json > figures.json`,
 		Args: args(cobra.NoArgs),

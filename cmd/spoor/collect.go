@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +18,7 @@ import (
 
 func newCollect() *cobra.Command {
 	var p place
-	var budget time.Duration
+	var o collect.Options
 	var ndjson, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "collect [flags]",
@@ -27,7 +26,9 @@ func newCollect() *cobra.Command {
 		Long: `Collect looks at the running processes and who started them, at executables on the PATH and in library folders, and at which of
 them are just as their dpkg package installed them: those are known good. Run as root it sees all processes.
 
-Without --data and --server the observations go to standard output as NDJSON.`,
+Without --data and --server the observations go to standard output as NDJSON.
+
+Exit codes: 0 done, also when the budget was used up; 1 failure; 2 misuse.`,
 		Example: `  spoor collect --data /var/lib/spoor
   spoor collect --server https://spoor.example --token-file token
   spoor collect --budget 30s | gzip > this-machine.ndjson.gz`,
@@ -41,17 +42,20 @@ Without --data and --server the observations go to standard output as NDJSON.`,
 					return err
 				}
 			}
-			return runCollect(cmd, &p, budget, ndjson, asJSON)
+			return runCollect(cmd, &p, o, ndjson, asJSON)
 		},
 	}
 	p.flags(cmd)
-	cmd.Flags().DurationVar(&budget, "budget", 0, "stop looking for more after so long; 0 looks at everything")
+	cmd.Flags().DurationVar(&o.Budget, "budget", 0, "stop looking for more after so long; 0 looks at everything")
 	cmd.Flags().BoolVar(&ndjson, "ndjson", false, "print the observations, whatever the environment names as the place")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON (on standard error when the observations go to standard output)")
+	cmd.Flags().StringVar(&o.Host, "host", "", "`NAME` of this machine in the observations (its own)")
+	cmd.Flags().StringVar(&o.Root, "root", "", "take `DIR`ectory for the root of the file system; for tests")
+	_ = cmd.Flags().MarkHidden("root") // fails only for a flag that is not there
 	return cmd
 }
 
-func runCollect(cmd *cobra.Command, p *place, budget time.Duration, ndjson, asJSON bool) (err error) {
+func runCollect(cmd *cobra.Command, p *place, o collect.Options, ndjson, asJSON bool) (err error) {
 	var rec ingest.Recorder
 	told := cmd.OutOrStdout()
 	switch {
@@ -83,7 +87,7 @@ func runCollect(cmd *cobra.Command, p *place, budget time.Duration, ndjson, asJS
 		rec = s
 	}
 	pr := newProgress(cmd.ErrOrStderr())
-	summary, err := collectInto(cmd.Context(), rec, budget, pr)
+	summary, err := collectInto(cmd.Context(), rec, o, pr)
 	pr.done()
 	if summary != nil {
 		if asJSON {
@@ -100,11 +104,12 @@ func runCollect(cmd *cobra.Command, p *place, budget time.Duration, ndjson, asJS
 }
 
 // collectInto collects this machine into a recorder. Each run is a batch of its own.
-func collectInto(ctx context.Context, rec ingest.Recorder, budget time.Duration, pr *progress) (*collect.Summary, error) {
+func collectInto(ctx context.Context, rec ingest.Recorder, o collect.Options, pr *progress) (*collect.Summary, error) {
 	var run [16]byte
 	rand.Read(run[:])
 	b := ingest.NewBatcher(ctx, rec, func(n uint64) []byte { return binary.BigEndian.AppendUint64(run[:], n) }, func(r intel.Refusal) { pr.line("refused: %v", &r) })
-	summary, err := collect.Run(ctx, collect.Options{Budget: budget, Progress: func(files int, path string) { pr.say("looking at this machine: %d files: %s", files, path) }}, b)
+	o.Progress = func(files int, path string) { pr.say("looking at this machine: %d files: %s", files, path) }
+	summary, err := collect.Run(ctx, o, b)
 	if _, _, closeErr := b.Close(); err == nil {
 		err = closeErr
 	}

@@ -1,16 +1,18 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"spoor/client"
-	"spoor/internal/intel"
 	"spoor/internal/kv"
 	"spoor/internal/kv/pebble"
 	"spoor/internal/store"
@@ -19,6 +21,7 @@ import (
 // place is where a command's data is: a directory that it opens itself, or a server that it asks.
 type place struct {
 	data, server, token, tokenFile string
+	ca, cert, key                  string // TLS of a server
 }
 
 // defaultData is the data directory when nothing names another.
@@ -34,14 +37,19 @@ func dataFlag(cmd *cobra.Command, into *string) {
 	_ = cmd.MarkFlagDirname("data") // fails only for a flag that is not there
 }
 
-// flags adds --data, --server, --token-file and --token.
+// flags adds --data, --server and what belongs to a server: its token and TLS.
 func (p *place) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.data, "data", os.Getenv("SPOOR_DATA"), "data `DIR`ectory to open ($SPOOR_DATA; ./"+defaultData+" when nothing is given)")
 	cmd.Flags().StringVar(&p.server, "server", os.Getenv("SPOOR_SERVER"), "`URL` of a server to use instead ($SPOOR_SERVER)")
 	cmd.Flags().StringVar(&p.tokenFile, "token-file", "", "`FILE` that holds the server's token")
 	cmd.Flags().StringVar(&p.token, "token", "", "the server's `TOKEN`; other users of this machine can see it, so prefer --token-file or $SPOOR_TOKEN")
 	_ = cmd.MarkFlagDirname("data") // fails only for a flag that is not there
-	_ = cmd.MarkFlagFilename("token-file")
+	cmd.Flags().StringVar(&p.ca, "tls-ca", "", "trust the server's certificate by the authorities in `FILE` (PEM) instead of the system's")
+	cmd.Flags().StringVar(&p.cert, "tls-cert", "", "TLS client certificate `FILE` (PEM), for a token that is bound to it; with --tls-key")
+	cmd.Flags().StringVar(&p.key, "tls-key", "", "TLS client key `FILE` (PEM)")
+	for _, file := range []string{"token-file", "tls-ca", "tls-cert", "tls-key"} {
+		_ = cmd.MarkFlagFilename(file)
+	}
 }
 
 // check fails unless exactly one place is given; what the command line says goes before the environment.
@@ -56,7 +64,13 @@ func (p *place) check(cmd *cobra.Command) error {
 		p.data = defaultData
 	}
 	if p.data != "" && p.server != "" {
-		return misuse("give --data or --server, not both")
+		return misuse("give --data or --server (or $SPOOR_DATA or $SPOOR_SERVER), not both")
+	}
+	if p.token != "" && p.tokenFile != "" {
+		return misuse("give --token or --token-file, not both")
+	}
+	if (p.cert == "") != (p.key == "") {
+		return misuse("--tls-cert and --tls-key belong together")
 	}
 	return nil
 }
@@ -78,6 +92,28 @@ func (p *place) client() (*client.Client, error) {
 	if err != nil {
 		return nil, &exitError{exitMisuse, err}
 	}
+	if p.ca == "" && p.cert == "" {
+		return c, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if p.ca != "" {
+		pem, err := os.ReadFile(p.ca)
+		if err != nil {
+			return nil, fmt.Errorf("reading the authorities: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading the authorities: %s holds no PEM certificate", p.ca)
+		}
+	}
+	if p.cert != "" {
+		pair, err := tls.LoadX509KeyPair(p.cert, p.key)
+		if err != nil {
+			return nil, fmt.Errorf("reading the client's certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	c.HTTP.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true}
 	return c, nil
 }
 
@@ -90,7 +126,7 @@ func openStore(dir string, log *slog.Logger) (*store.Store, error) {
 	if err != nil {
 		if errors.Is(err, kv.ErrInUse) {
 			return nil, fmt.Errorf("the data directory %s is in use by another process (a running 'spoor serve' or 'spoor import'?): "+
-				"stop it, or go through it with --server URL: %w", dir, intel.ErrInUse)
+				"stop it, or go through it with --server URL", dir)
 		}
 		return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
 	}
@@ -104,6 +140,14 @@ func openStore(dir string, log *slog.Logger) (*store.Store, error) {
 
 // storeDir is where in a data directory the engine keeps its files; accounts stand beside it.
 func storeDir(dir string) string { return dir + string(os.PathSeparator) + "store" }
+
+// mustHold fails when there is no data directory, for commands that only look at or take from its accounts.
+func mustHold(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("there is no data directory %s; 'spoor token create' or 'spoor serve' makes one: %w", dir, err)
+	}
+	return nil
+}
 
 // mustExist fails when a data directory is not there, for commands that only read.
 func mustExist(dir string) error {

@@ -11,6 +11,7 @@ import (
 
 	"spoor/internal/access"
 	"spoor/internal/api"
+	"spoor/internal/collect"
 	"spoor/internal/demo"
 	"spoor/internal/dossier"
 	"spoor/internal/ingest"
@@ -20,29 +21,40 @@ import (
 )
 
 func newDemo() *cobra.Command {
-	var once bool
+	var once, asJSON bool
 	var data, listen string
 	var budget time.Duration
 	cmd := &cobra.Command{
 		Use:   "demo [flags]",
 		Short: "See it work: this machine, a staged incident, and the server",
 		Long: `Demo collects from this machine for about ten seconds, adds a staged incident, and serves both on loopback, with a token and three
-hashes worth looking at. Everything goes to a temporary directory, which is removed at the end, unless --data names one.`,
+hashes worth looking at. Everything goes to a temporary directory, which is removed at the end, unless --data names one.
+
+Exit codes: 0 done; 1 failure; 2 misuse.`,
 		Example: `  spoor demo
-  spoor demo --once`,
+  spoor demo --once
+  spoor demo --once --json --budget 0`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd, once, data, listen, budget)
+			if asJSON && !once {
+				return misuse("--json belongs to --once")
+			}
+			if host, _, err := net.SplitHostPort(listen); listen != "" && (err != nil || !isLoopback(host)) {
+				return misuse("--listen: %s is no host:port on loopback", listen)
+			}
+			return runDemo(cmd, once, asJSON, data, listen, budget)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "print one full answer and exit")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "with --once: print the answer as a line of JSON, as lookup does")
 	cmd.Flags().StringVar(&data, "data", "", "keep the data in `DIR`")
 	cmd.Flags().StringVar(&listen, "listen", "", "`ADDR`ess on loopback to serve on (127.0.0.1:8420, or a free port when that is taken)")
 	cmd.Flags().DurationVar(&budget, "budget", 10*time.Second, "how long to look at this machine; 0 not at all")
+	_ = cmd.MarkFlagDirname("data")
 	return cmd
 }
 
-func runDemo(cmd *cobra.Command, once bool, data, listen string, budget time.Duration) (err error) {
+func runDemo(cmd *cobra.Command, once, asJSON bool, data, listen string, budget time.Duration) (err error) {
 	ctx := cmd.Context()
 	if data == "" {
 		if data, err = os.MkdirTemp("", "spoor-demo-"); err != nil {
@@ -66,7 +78,7 @@ func runDemo(cmd *cobra.Command, once bool, data, listen string, budget time.Dur
 		if err != nil {
 			return err
 		}
-		p := printer{w: cmd.OutOrStdout(), colour: colours(cmd.OutOrStdout()), full: true}
+		p := printer{w: cmd.OutOrStdout(), colour: colours(cmd.OutOrStdout()), json: asJSON, full: true}
 		return p.print(first.SHA256, api.Report(d))
 	}
 	if err := s.Close(); err != nil {
@@ -122,7 +134,7 @@ func fillDemo(cmd *cobra.Command, s *store.Store, budget time.Duration) (shown, 
 	own := &remembering{Recorder: s}
 	if budget > 0 {
 		pr.step("looking at this machine for up to %s", budget)
-		summary, err := collectInto(ctx, own, budget, pr)
+		summary, err := collectInto(ctx, own, collect.Options{Budget: budget}, pr)
 		pr.done()
 		if summary == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), err)

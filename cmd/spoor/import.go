@@ -20,6 +20,12 @@ import (
 	"spoor/internal/source"
 )
 
+// The values of flags, for completion.
+var (
+	zones    = []string{"red", "orange", "yellow", "gray", "green"}
+	markings = []string{"clear", "green", "amber", "amber+strict", "red"}
+)
+
 func newImport() *cobra.Command {
 	var p place
 	var format, feed, zone, marking string
@@ -56,6 +62,9 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 			if err := o.Marking.UnmarshalText([]byte(marking)); err != nil {
 				return &exitError{exitMisuse, fmt.Errorf("--marking: %w", err)}
 			}
+			if feed == "" && cmd.Flags().Changed("zone") {
+				return misuse("--zone says what being listed in a feed means: name the feed with --feed")
+			}
 			for _, path := range paths {
 				if path != "-" {
 					if _, err := os.Stat(path); err != nil {
@@ -69,10 +78,12 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 	p.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs: "+strings.Join(formats, ", "))
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
-	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means: red, orange, yellow, gray or green (known good)")
-	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it (TLP): clear, green, amber, amber+strict, red")
+	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
+	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; observations say it themselves")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "format", formats...)
+	complete(cmd, "zone", zones...)
+	complete(cmd, "marking", markings...)
 	return cmd
 }
 
@@ -99,14 +110,25 @@ func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, a
 	pr := newProgress(cmd.ErrOrStderr())
 	start := time.Now()
 	im := ingest.Importer{Recorder: rec, Options: o,
-		Each: func(r intel.Refusal) { pr.line("refused: %v", &r) },
+		Each: func(r intel.Refusal) {
+			if cmd.Context().Err() == nil { // what an interrupt cut off is not at fault
+				pr.line("refused: %v", &r)
+			}
+		},
 		Progress: func(input string, s *ingest.Summary) {
 			rate := float64(s.Bytes) / 1e6 / max(time.Since(start).Seconds(), 0.001)
 			pr.say("%d inputs, %d observations, %d refused, %.0f MB/s: %s", s.Inputs, total(s.Kinds), s.Refused, rate, input)
 		},
 	}
-	summary, err := im.Import(cmd.Context(), paths, cmd.InOrStdin())
+	var stdin io.Reader
+	if slices.Contains(paths, "-") {
+		stdin = untilDone(cmd.Context(), cmd.InOrStdin())
+	}
+	summary, err := im.Import(cmd.Context(), paths, stdin)
 	pr.done()
+	if err == nil {
+		err = cmd.Context().Err()
+	}
 	if printErr := printSummary(cmd.OutOrStdout(), summary, asJSON); err == nil {
 		err = printErr
 	}

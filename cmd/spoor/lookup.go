@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/encoding/unicode"
 
 	"spoor/client"
 	"spoor/internal/api"
@@ -46,7 +47,7 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 			if err != nil {
 				return &exitError{exitMisuse, err}
 			}
-			hashes, err := readHashes(asked, cmd.InOrStdin())
+			hashes, err := readHashes(cmd.Context(), asked, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
@@ -82,11 +83,17 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each answer as a line of JSON")
 	cmd.Flags().BoolVar(&long, "long", false, "answer in full, however many hashes")
 	cmd.Flags().StringVar(&sections, "sections", "", "only these `SECTIONS`, by their names in the API, separated by commas")
+	var names []string
+	for _, s := range dossier.AllSections() {
+		names = append(names, string(s))
+	}
+	completeList(cmd, "sections", names...)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
 }
 
 // readHashes reads the hashes of the command line, or all that stand in the text on standard input, each once.
-func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
+func readHashes(ctx context.Context, asked []string, stdin io.Reader) ([]intel.Hash, error) {
 	var hashes []intel.Hash
 	if len(asked) > 0 && !(len(asked) == 1 && asked[0] == "-") {
 		for _, a := range asked {
@@ -102,15 +109,15 @@ func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
 		return nil, misuse("give hashes as arguments, or any text that holds them on standard input")
 	}
 	const most = 1 << 30
-	text, err := io.ReadAll(io.LimitReader(stdin, most+1))
+	text, err := io.ReadAll(io.LimitReader(untilDone(ctx, stdin), most+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading standard input: %w", err)
 	}
 	if len(text) > most {
 		return nil, misuse("standard input holds more than %d bytes; ask in parts", most)
 	}
-	if bytes.HasPrefix(text, []byte{0xFF, 0xFE}) {
-		text = bytes.ReplaceAll(text, []byte{0}, nil) // UTF-16: hashes are plain letters
+	if text, err = plain(text); err != nil {
+		return nil, fmt.Errorf("reading standard input: %w", err)
 	}
 	seen := map[intel.Hash]bool{}
 	for _, h := range source.FindHashes(text) {
@@ -123,6 +130,18 @@ func readHashes(asked []string, stdin io.Reader) ([]intel.Hash, error) {
 		return nil, misuse("there is no MD5, SHA-1 or SHA-256 in what standard input holds")
 	}
 	return hashes, nil
+}
+
+// plain turns UTF-16, as Windows programs write it, into UTF-8. Without a mark it shows by the zero beside each plain letter.
+func plain(text []byte) ([]byte, error) {
+	if len(text) < 4 {
+		return text, nil
+	}
+	marked := bytes.HasPrefix(text, []byte{0xFF, 0xFE}) || bytes.HasPrefix(text, []byte{0xFE, 0xFF})
+	if !marked && !(text[0] != 0 && text[1] == 0 && text[3] == 0) {
+		return text, nil
+	}
+	return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(text)
 }
 
 func stdinWriter(r io.Reader) io.Writer {

@@ -53,7 +53,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -62,13 +62,28 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.As(err, &exit) {
 		code = exit.code
 	}
-	if msg := err.Error(); msg != "" {
+	msg := err.Error()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		msg = "interrupted"
+	}
+	if msg != "" {
 		fmt.Fprintln(stderr, "spoor:", msg)
 		if code == exitMisuse {
-			fmt.Fprintln(stderr, "Try 'spoor --help' or 'spoor COMMAND --help'.")
+			fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		}
 	}
 	return code
+}
+
+// untilDone reads r until ctx ends, also while r has nothing to say: a terminal or a pipe would else keep the process waiting.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	out, in := io.Pipe()
+	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.CopyBuffer(in, struct{ io.Reader }{r}, make([]byte, 256<<10)) // a file's own WriteTo has a smaller buffer
+		in.CloseWithError(err) // nil: the end
+	}()
+	return out
 }
 
 func newRoot() *cobra.Command {
@@ -78,6 +93,10 @@ func newRoot() *cobra.Command {
 		Long: `Spoor is a self-hosted threat lookup for files. Give it a hash; it answers everything that your own fleet,
 feeds and analysis know of that file: is it bad and why, where it was seen and on how many machines, who signed
 it, where it came from, what it started, what it came packed in, what resembles it.
+
+Errors and progress go to standard error, answers to standard output. Where a command prints data, --json prints it for programs.
+
+Environment: SPOOR_DATA, SPOOR_SERVER and SPOOR_TOKEN stand for --data, --server and --token; NO_COLOR turns colours off.
 
 Exit codes: 0 done; 1 failure; 2 the command line is wrong; 3 done, but something was refused or is unknown.`,
 		Example: `  spoor demo                                  a working example on this machine
@@ -90,7 +109,8 @@ Exit codes: 0 done; 1 failure; 2 the command line is wrong; 3 done, but somethin
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitMisuse, err} })
 	root.SetVersionTemplate("spoor {{.Version}}\n")
-	root.AddCommand(newServe(), newImport(), newLookup(), newToken(), newCollect(), newDemo(), newBench())
+	root.AddCommand(newServe(), newImport(), newLookup(), newToken(), newCollect(), newDemo(), newBench(), newCompletion())
+	root.SetHelpCommand(newHelp())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
@@ -103,6 +123,95 @@ Exit codes: 0 done; 1 failure; 2 the command line is wrong; 3 done, but somethin
 	}
 	root.Args = cobra.ArbitraryArgs
 	return root
+}
+
+// newHelp is cobra's own help but for one thing: to ask about a command that is not there is misuse.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND…]",
+		Short: "Tell how a command is used",
+		Long: `Help tells how a command is used, as COMMAND --help does.
+
+Exit codes: 0 done; 2 there is no such command.`,
+		Example: `  spoor help import
+  spoor help token create`,
+		ValidArgsFunction: func(cmd *cobra.Command, path []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+			if of, rest, err := cmd.Root().Find(path); err == nil && len(rest) == 0 {
+				for _, c := range of.Commands() {
+					if strings.HasPrefix(c.Name(), begun) {
+						names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, path []string) error {
+			of, rest, err := cmd.Root().Find(path)
+			if err != nil || len(rest) > 0 {
+				return misuse("there is no command %q", strings.Join(path, " "))
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
+}
+
+// newCompletion prints cobra's completion scripts.
+func newCompletion() *cobra.Command {
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print the completion script of a shell",
+		Long: `Completion prints a script that teaches bash, zsh, fish or powershell to complete spoor's commands, flags and their values.
+
+Exit codes: 0 done; 2 there is no script for this shell.`,
+		Example: `  source <(spoor completion bash)
+  spoor completion bash > /etc/bash_completion.d/spoor
+  spoor completion zsh > "${fpath[1]}/_spoor"
+  spoor completion fish > ~/.config/fish/completions/spoor.fish
+  spoor completion powershell >> $PROFILE`,
+		Args:      args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		ValidArgs: shells,
+		RunE: func(cmd *cobra.Command, shell []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch shell[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			default:
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+		},
+	}
+}
+
+// complete lets the shell complete a flag from fixed values.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	// Fails only for a flag that is not there, which the test of completion would show.
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return beginning(begun, "", values), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// completeList does the same for a flag that takes several values with commas between: the last one is completed.
+func completeList(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		before := begun[:strings.LastIndexByte(begun, ',')+1]
+		return beginning(begun, before, values), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	})
+}
+
+// beginning returns those of the values, each with before before it, that begin with begun.
+func beginning(begun, before string, values []string) (out []string) {
+	for _, v := range values {
+		if v = before + v; strings.HasPrefix(v, begun) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // args turns a complaint about positional arguments into misuse.

@@ -22,7 +22,8 @@ type progress struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, term: isTerminal(out), every: 10 * time.Second, last: time.Now()}
+	p := &progress{out: out, term: isTerminal(out), every: 10 * time.Second}
+	p.last = time.Now().Add(time.Second - p.every) // the first line after a second
 	if p.term {
 		p.every, p.last = 150*time.Millisecond, time.Time{}
 	}

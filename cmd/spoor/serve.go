@@ -50,7 +50,9 @@ func newServe() *cobra.Command {
 The first start makes an administrator's token and prints it, once, on standard output (under systemd, where that is a log, into the
 file admin-token of the data directory); 'spoor token create' makes more.
 
-It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.`,
+It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.
+
+Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 		Example: `  spoor serve --data /var/lib/spoor
   spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem`,
 		Args: args(cobra.NoArgs),
@@ -64,10 +66,14 @@ It stops gracefully on SIGTERM or an interrupt: requests under way are answered,
 	f.StringVar(&o.cert, "tls-cert", "", "TLS certificate `FILE` (PEM); with --tls-key")
 	f.StringVar(&o.key, "tls-key", "", "TLS key `FILE` (PEM)")
 	f.BoolVar(&o.openLookups, "open-lookups", false, "let anyone look up without a token; on loopback only")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug (every request), info, warn or error")
+	f.StringVar(&o.logLevel, "log-level", "info", "`LEVEL` of the log on standard error: debug (every request), info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON")
 	f.DurationVar(&o.grace, "grace", 20*time.Second, "how long requests under way may take to finish at the end")
 	f.DurationVar(&o.requestTimeout, "request-timeout", 30*time.Second, "longest time for one look-up")
+	for _, file := range []string{"tls-cert", "tls-key"} {
+		_ = cmd.MarkFlagFilename(file)
+	}
+	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
 

@@ -24,7 +24,12 @@ func newToken() *cobra.Command {
 		Use:   "token",
 		Short: "Make, list and revoke tokens of accounts",
 		Long: `A token is how a program or a person asks. It belongs to an account, which has a plan and a daily quota. A running server takes
-changes up at once; tokens are kept as hashes only.`,
+changes up at once; tokens are kept as hashes only.
+
+Exit codes: 0 done; 1 failure; 2 misuse; 3 some of the tokens to revoke were not there.`,
+		Example: `  spoor token create --account alice
+  spoor token list
+  spoor token revoke 1f2e3d4c5b6a`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -36,12 +41,14 @@ func newTokenCreate() *cobra.Command {
 	var data, account, plan, expires, clearance, clientCert string
 	var quota uint64
 	var scopes []string
-	var replace bool
+	var replace, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create --account NAME [flags]",
 		Short: "Make a token and print it alone",
 		Long: `Create makes a token for an account, and the account when there is none of that name, and prints the token, which cannot be had
-again. Plan, quota and clearance, when given, become the account's, for all its tokens.`,
+again. Plan, quota and clearance, when given, become the account's, for all its tokens.
+
+Exit codes: 0 done; 1 failure; 2 misuse.`,
 		Example: `  spoor token create --account soar --plan commercial --quota 50000 --expires 365d
   spoor token create --account collector --scope ingest
   TOKEN=$(spoor token create --account alice --replace)`,
@@ -76,9 +83,19 @@ again. Plan, quota and clearance, when given, become the account's, for all its 
 			if err != nil {
 				return err
 			}
-			secret, _, err := a.Create(n)
+			secret, t, err := a.Create(n)
 			if err != nil {
 				return invalidIsMisuse(err)
+			}
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(struct {
+					Token   string    `json:"token"`
+					ID      string    `json:"id"`
+					Account string    `json:"account"`
+					Expires time.Time `json:"expires"`
+				}{secret, t.ID, t.Account, t.Expires})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), secret)
 			return err
@@ -87,13 +104,18 @@ again. Plan, quota and clearance, when given, become the account's, for all its 
 	dataFlag(cmd, &data)
 	f := cmd.Flags()
 	f.StringVar(&account, "account", "", "`NAME` of the account")
-	f.StringVar(&plan, "plan", "", "commercial or trial (commercial for a new account)")
-	f.Uint64Var(&quota, "quota", 0, "look-ups a day, UTC (a new account: 1000000, on trial 1000)")
-	f.StringVar(&expires, "expires", "365d", "how long the token lives, as 90d or 12h; at most 365d")
-	f.StringSliceVar(&scopes, "scope", []string{"lookup"}, "what the token may do: lookup, ingest, admin")
-	f.StringVar(&clearance, "clearance", "red", "the strictest TLP marking that the account may see: clear, green, amber, amber+strict, red")
+	f.StringVar(&plan, "plan", "", "the `PLAN`, commercial or trial (commercial for a new account)")
+	f.Uint64Var(&quota, "quota", 0, "`N` look-ups a day, UTC (a new account: 1000000, on trial 1000)")
+	f.StringVar(&expires, "expires", "365d", "how long the token lives, a `TIME` as 90d or 12h; at most 365d")
+	f.StringSliceVar(&scopes, "scope", []string{"lookup"}, "what the token may do, `SCOPES`: lookup, ingest, admin")
+	f.StringVar(&clearance, "clearance", "red", "the strictest TLP `MARKING` that the account may see: clear, green, amber, amber+strict, red")
 	f.StringVar(&clientCert, "client-cert", "", "bind the token to the TLS client certificate in `FILE` (PEM)")
 	f.BoolVar(&replace, "replace", false, "revoke the account's other tokens")
+	f.BoolVar(&asJSON, "json", false, "print the token with its id, account and end as JSON")
+	_ = cmd.MarkFlagFilename("client-cert")
+	complete(cmd, "plan", string(access.Commercial), string(access.Trial))
+	completeList(cmd, "scope", string(access.Lookup), string(access.Ingest), string(access.Admin))
+	complete(cmd, "clearance", markings...)
 	return cmd
 }
 
@@ -137,11 +159,18 @@ func newTokenList() *cobra.Command {
 	var data string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "list [flags]",
-		Short:   "List accounts and tokens, without their secrets",
-		Example: `  spoor token list --json`,
-		Args:    args(cobra.NoArgs),
+		Use:   "list [flags]",
+		Short: "List accounts and tokens, without their secrets",
+		Long: `List prints every token with its ID, account, plan, quota, scopes and end. The secrets themselves are not kept.
+
+Exit codes: 0 done; 1 failure; 2 misuse.`,
+		Example: `  spoor token list
+  spoor token list --json`,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := mustHold(data); err != nil {
+				return err
+			}
 			a, err := access.Open(data, nil)
 			if err != nil {
 				return err
@@ -191,19 +220,34 @@ func newTokenList() *cobra.Command {
 func newTokenRevoke() *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
-		Use:     "revoke [flags] ID…",
-		Short:   "End tokens by their IDs, at once",
+		Use:   "revoke [flags] ID…",
+		Short: "End tokens by their IDs",
+		Long: `Revoke ends tokens by their IDs, as 'spoor token list' prints them. A running server refuses them within a second. An ID that is not
+there is named on standard error, and the others are ended all the same.
+
+Exit codes: 0 all ended; 3 some were not there; 2 misuse; 1 failure.`,
 		Example: `  spoor token revoke 1f2e3d4c5b6a`,
 		Args:    args(cobra.MinimumNArgs(1)),
-		RunE: func(_ *cobra.Command, ids []string) error {
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if err := mustHold(data); err != nil {
+				return err
+			}
 			a, err := access.Open(data, nil)
 			if err != nil {
 				return err
 			}
+			missing := false
 			for _, id := range ids {
-				if err := a.Revoke(id); err != nil {
+				switch err := a.Revoke(id); {
+				case errors.Is(err, intel.ErrUnknown):
+					fmt.Fprintf(cmd.ErrOrStderr(), "spoor: there is no token %q\n", id)
+					missing = true
+				case err != nil:
 					return err
 				}
+			}
+			if missing {
+				return &exitError{exitPartly, nil}
 			}
 			return nil
 		},
