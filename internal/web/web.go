@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -142,7 +144,7 @@ func (w *web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 		heading = "That did not work"
 	}
 	serve.SetFailureHeaders(rw, f)
-	p := page{Title: heading, Body: failure{heading, f.Message}}
+	p := page{Title: heading, Body: failure{heading, sentence(f.Message)}}
 	if id, err := w.Gate.Identify(reading(r), access.Lookup); err == nil {
 		p.Account = id.Account.Name
 		// What was asked stays in the box, to be put right there, unless it is a whole text.
@@ -227,6 +229,12 @@ func reading(r *http.Request) *http.Request {
 	read := r.Clone(r.Context())
 	read.Method = http.MethodGet
 	return read
+}
+
+// sentence writes a message, which begins small for logs and lists, as a sentence.
+func sentence(s string) string {
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + strings.TrimRight(s[n:], ".") + "."
 }
 
 func cut(s string, n int) string {

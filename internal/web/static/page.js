@@ -26,6 +26,16 @@ if (navigator.clipboard) {
     if (e.tagName === "DD") e.append(" ", b); else e.after(" ", b);
   }
 }
+// In the large box Enter looks up, as in the small one; Shift+Enter begins a line.
+const text = document.getElementById("text");
+if (text) {
+  text.addEventListener("keydown", (e) => {
+    if (e.key === "Enter" && !e.shiftKey && !e.isComposing) {
+      e.preventDefault();
+      text.form.requestSubmit();
+    }
+  });
+}
 // "/" goes to the search box.
 document.addEventListener("keydown", (e) => {
   const box = document.getElementById("q") || document.getElementById("text");
