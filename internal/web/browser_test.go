@@ -372,7 +372,7 @@ func TestBrowser(t *testing.T) {
 				t.Errorf("%s: the titles: %q", name, got)
 			}
 			full := 0
-			for _, p := range evaluate[[]panel](t, b, `[...document.querySelectorAll("details")].map(d => ({Title: d.querySelector("h2").textContent, Open: d.open,
+			for _, p := range evaluate[[]panel](t, b, `[...document.querySelectorAll("details.panel")].map(d => ({Title: d.querySelector("h2").textContent, Open: d.open,
 				Rows: d.querySelectorAll("tbody tr").length, Count: d.querySelector(".count").textContent}))`) {
 				want := panel{p.Title, p.Rows > 0, p.Rows, fmt.Sprint(p.Rows)}
 				if p.Rows == 0 {
@@ -601,8 +601,8 @@ func TestBrowser(t *testing.T) {
 			Hosts   []string
 		}
 		const look = `JSON.stringify({Pwned: "pwned" in window, Scripts: document.scripts.length, Images: document.images.length,
-			Text: document.querySelector("main").textContent, Paths: [...document.querySelectorAll("#paths td.path")].map(e => e.textContent),
-			Hosts: [...document.querySelectorAll("#hosts td.path")].map(e => e.textContent)})`
+			Text: document.querySelector("main").textContent, Paths: [...document.querySelectorAll("#paths td.path bdi")].map(e => e.textContent),
+			Hosts: [...document.querySelectorAll("#hosts td.path bdi")].map(e => e.textContent)})`
 		if err := json.Unmarshal([]byte(evaluate[string](t, b, look)), &got); err != nil {
 			t.Fatal(err)
 		}
@@ -629,6 +629,13 @@ func TestBrowser(t *testing.T) {
 				t.Errorf("%+q stands in the page", turn)
 			}
 		}
+		// What is very long is folded, so that the rest stays in reach, and unfolds by the keyboard.
+		if height := evaluate[int](t, b, `document.documentElement.scrollHeight`); height > 8000 {
+			t.Errorf("the page is %d high", height)
+		}
+		evaluate[any](t, b, `document.querySelector("#paths .long summary").focus()`)
+		b.keys(t, kb.Enter)
+		b.awaits(t, `document.querySelector("#paths .long").innerText.includes("x".repeat(4000))`)
 		schemes := evaluate[[]string](t, b, `[...new Set([...document.links].map(a => a.protocol))].sort()`)
 		if diff := cmp.Diff([]string{"http:", "https:"}, schemes); diff != "" {
 			t.Errorf("links lead elsewhere than to the web: %q", schemes)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -27,7 +28,7 @@ type cell struct {
 	Out  string // to a page elsewhere: http or https, see [outward]
 	Time time.Time
 	Zone intel.Zone
-	Kind string // class: "number", "hash"
+	Kind string // class: "number", "hash", "path", "name", "none"
 	Note string // small, beside the text
 }
 
@@ -263,6 +264,22 @@ func visible(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// brief is the beginning of a text that is too long to stand in a row, "" for one that is not. The page folds the whole behind it.
+func brief(s string) string {
+	const most, shown = 300, 120 // runes
+	n := 0
+	for i := range s {
+		if n == shown {
+			if utf8.RuneCountInString(s) <= most {
+				return ""
+			}
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return ""
 }
 
 func bodyOf(d *dossier.Dossier) *hashBody {

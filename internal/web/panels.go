@@ -42,7 +42,7 @@ func panelsOf(d *dossier.Dossier) []panel {
 		if r.Direct {
 			how = "in the file"
 		}
-		return []cell{{Zone: r.Zone}, {Text: state}, {Text: r.Vendor}, {Text: r.Publisher}, {Text: r.Serial, Kind: "hash"}, {Text: how}, {Time: r.Signed}, {Time: r.Issued}, {Time: r.Expires}, {Text: r.MD5.String(), Kind: "hash"}}
+		return []cell{{Zone: r.Zone}, {Text: state}, {Text: r.Vendor, Kind: "name"}, {Text: r.Publisher, Kind: "name"}, {Text: r.Serial, Kind: "hash"}, {Text: how}, {Time: r.Signed}, {Time: r.Issued}, {Time: r.Expires}, {Text: r.MD5.String(), Kind: "hash"}}
 	}
 	certificateColumns := []string{"Zone", "Status", "Vendor", "Publisher", "Serial number", "Signed", "Time stamp", "Issued", "Expires", "Certificate's MD5"}
 	member := func(r *dossier.MemberRow) []cell {

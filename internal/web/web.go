@@ -35,7 +35,7 @@ type Config struct {
 //go:embed templates static
 var files embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{"visible": visible}).ParseFS(files, "templates/*.html"))
+var templates = template.Must(template.New("").Funcs(template.FuncMap{"visible": visible, "brief": brief}).ParseFS(files, "templates/*.html"))
 
 // policy lets a page load its own style and script, send forms to itself, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -467,7 +467,7 @@ func TestLongSearch(t *testing.T) {
 	s := newServer(t, store.Options{}, serve.Gate{})
 	var text strings.Builder
 	for i := range 512 {
-		fmt.Fprintf(&text, "%[1]032x\n%[1]032x\n", i+1)
+		text.WriteString(strings.Repeat(fmt.Sprintf("%032x\n", i+1), 2))
 	}
 	a := s.do(t, http.MethodPost, "/search", url.Values{"q": {text.String()}}.Encode(), "Authorization", "Bearer "+s.token)
 	if a.status != 200 || strings.Count(a.body, "<tr>") != 501 || !strings.Contains(a.body, "12 more hashes were not looked up") {
