@@ -658,8 +658,8 @@ func TestBrowser(t *testing.T) {
 	})
 
 	t.Run("pages of a hub", func(t *testing.T) {
-		const children = 450
-		s := newServer(t, store.Options{HubRows: 64}, serve.Gate{})
+		const children = 700
+		s := newServer(t, store.Options{HubRows: 256}, serve.Gate{})
 		hub := demo.Hashes("hub")
 		var want []string
 		for from := 0; from < children; from += 50 {
@@ -705,7 +705,7 @@ func TestBrowser(t *testing.T) {
 		}
 		slices.Sort(want)
 		slices.Sort(got)
-		if diff := cmp.Diff(want, got); diff != "" || pages < 3 {
+		if diff := cmp.Diff(want, got); diff != "" || pages < 4 {
 			t.Errorf("%d pages (-want +got):\n%s", pages, diff)
 		}
 	})
