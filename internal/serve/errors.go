@@ -64,6 +64,9 @@ func FailureOf(err error) Failure {
 			if f.Message == "" {
 				f.Message = err.Error()
 			}
+			if k.is == access.ErrQuota {
+				f.RetryAfter = untilMidnight(time.Now())
+			}
 			return f
 		}
 	}
@@ -72,11 +75,7 @@ func FailureOf(err error) Failure {
 
 // Fail answers a request with an error as JSON.
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
-	f := FailureOf(err)
-	if f.Code == "quota_exceeded" {
-		f.RetryAfter = untilMidnight(time.Now())
-	}
-	WriteFailure(w, r, f, err)
+	WriteFailure(w, r, FailureOf(err), err)
 }
 
 func untilMidnight(now time.Time) time.Duration {

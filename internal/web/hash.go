@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -18,13 +21,14 @@ import (
 // shownRows is how many rows of a panel the page holds; the API has up to a thousand.
 const shownRows = 200
 
-// cell is one cell of a table. At most one of Link, Time and Zone is set.
+// cell is one cell of a table. At most one of Link, Out, Time and Zone is set.
 type cell struct {
 	Text string
-	Link string // to a page of this server
+	Link string // to a page of this server, or a place on this one
+	Out  string // to a page elsewhere: http or https, see [outward]
 	Time time.Time
 	Zone intel.Zone
-	Kind string // class: "number", "hash"
+	Kind string // class: "number", "hash", "path", "name", "none"
 	Note string // small, beside the text
 }
 
@@ -54,8 +58,15 @@ type hashBody struct {
 	Reasons  []string
 	RedZone  bool
 	Overview []field
-	Reports  []intel.Publication
+	Reports  []report
 	Panels   []panel
+}
+
+// report is a publication that names the file.
+type report struct {
+	Type intel.PublicationType
+	ID   string
+	cell
 }
 
 // hash answers GET /hash/{hash}. It uses a unit of quota as the API does.
@@ -160,7 +171,7 @@ func (w *web) list(rw http.ResponseWriter, r *http.Request, id *access.Identity,
 	t := panel{ID: "found", Title: "Found in the text", Columns: []string{"Zone", "Hash", "Hits", "Last seen", "Detection", "Name"}}
 	for _, h := range hashes[:len(hashes)-body.Left] {
 		d, err := w.build(r, id, h, []dossier.Section{dossier.Zone, dossier.FileGeneralInfo, dossier.DetectionsInfo, dossier.FileNames})
-		row := []cell{{Text: "unknown"}, {Text: h.String(), Link: "/hash/" + h.String(), Kind: "hash"}, {}, {}, {}, {}}
+		row := []cell{{Text: "unknown"}, {Text: h.String(), Link: "/hash/" + h.String(), Kind: "hash"}, {Kind: "number"}, {}, {}, {}}
 		if err == nil {
 			row[0] = cell{Zone: d.Verdict.Zone}
 			row[2] = number(d.General.Hits)
@@ -193,6 +204,15 @@ func group(n uint64) string {
 	return s
 }
 
+// size is a number of bytes in a table, empty when unknown.
+func size(n int64) cell {
+	if n < 0 {
+		return cell{Kind: "number"}
+	}
+	return number(uint64(n))
+}
+
+// byteSize is a number of bytes for reading, "" when unknown.
 func byteSize(n int64) string {
 	if n < 0 {
 		return ""
@@ -219,10 +239,56 @@ func fileCell(f intel.Hashes) cell {
 	return cell{Text: "no hash known", Kind: "none"}
 }
 
+// outward links a text to a page elsewhere. An address that is none of the web's is shown beside the text instead: a link would be a trap.
+func outward(text, address string) cell {
+	if u, err := url.Parse(address); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		return cell{Text: text, Out: address}
+	}
+	return cell{Text: text, Note: address}
+}
+
+// visible shows, as "[U+202E]", the characters of foreign text that change how the rest is read: controls and those that turn its direction.
+func visible(s string) string {
+	turns := func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+	}
+	if strings.IndexFunc(s, turns) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if turns(r) {
+			fmt.Fprintf(&b, "[U+%04X]", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// brief is the beginning of a text that is too long to stand in a row, "" for one that is not. The page folds the whole behind it.
+func brief(s string) string {
+	const most, shown = 300, 120 // runes
+	n := 0
+	for i := range s {
+		if n == shown {
+			if utf8.RuneCountInString(s) <= most {
+				return ""
+			}
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return ""
+}
+
 func bodyOf(d *dossier.Dossier) *hashBody {
 	g := &d.General
 	b := &hashBody{Hash: d.Asked.String(), Zone: d.Verdict.Zone, Label: d.Verdict.Zone.Label(), Score: d.Verdict.Score, Reasons: d.Verdict.Reasons,
-		RedZone: d.HasRedZone, Reports: g.Publications}
+		RedZone: d.HasRedZone}
+	for _, p := range g.Publications {
+		b.Reports = append(b.Reports, report{p.Type, p.ID, outward(p.Title, p.URL)})
+	}
 	add := func(name string, c cell) {
 		if c.Text != "" || !c.Time.IsZero() {
 			b.Overview = append(b.Overview, field{name, c})
@@ -233,7 +299,11 @@ func bodyOf(d *dossier.Dossier) *hashBody {
 	add("SHA-1", hash(d.File.SHA1))
 	add("SHA-256", hash(d.File.SHA256))
 	add("Hits", number(g.Hits))
-	add("Hosts", number(d.HostCount))
+	hosts := number(d.HostCount)
+	if d.HostCount > 0 {
+		hosts.Link = "#hosts"
+	}
+	add("Hosts", hosts)
 	add("First seen", cell{Time: g.FirstSeen})
 	add("Last seen", cell{Time: g.LastSeen})
 	if g.Signer != "" {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
@@ -41,25 +42,22 @@ func panelsOf(d *dossier.Dossier) []panel {
 		if r.Direct {
 			how = "in the file"
 		}
-		return []cell{{Zone: r.Zone}, {Text: state}, {Text: r.Vendor}, {Text: r.Publisher}, {Text: r.Serial, Kind: "hash"}, {Text: how}, {Time: r.Signed}, {Time: r.Issued}, {Time: r.Expires}}
+		return []cell{{Zone: r.Zone}, {Text: state}, {Text: r.Vendor, Kind: "name"}, {Text: r.Publisher, Kind: "name"}, {Text: r.Serial, Kind: "hash"}, {Text: how}, {Time: r.Signed}, {Time: r.Issued}, {Time: r.Expires}, {Text: r.MD5.String(), Kind: "hash"}}
 	}
-	certificateColumns := []string{"Zone", "Status", "Vendor", "Publisher", "Serial number", "Signed", "Time stamp", "Issued", "Expires"}
+	certificateColumns := []string{"Zone", "Status", "Vendor", "Publisher", "Serial number", "Signed", "Time stamp", "Issued", "Expires", "Certificate's MD5"}
 	member := func(r *dossier.MemberRow) []cell {
-		return []cell{{Zone: r.Zone}, {Text: fmt.Sprint(r.Level), Kind: "number"}, fileCell(r.Parent), fileCell(r.Child), {Text: r.Path, Kind: "path"}, {Text: byteSize(r.Size)}, {Text: r.Type}, {Text: r.Detection}}
+		return []cell{{Zone: r.Zone}, {Text: fmt.Sprint(r.Level), Kind: "number"}, fileCell(r.Parent), fileCell(r.Child), {Text: r.Path, Kind: "path"}, size(r.Size), {Text: r.Type}, {Text: r.Detection}}
 	}
-	memberColumns := []string{"Zone", "Level", "Container", "Member", "Path in it", "Size", "Type", "Detection name"}
+	memberColumns := []string{"Zone", "Level", "Container", "Member", "Path in it", "Bytes", "Type", "Detection name"}
 	return []panel{
 		table(d, dossier.DetectionsInfo, "detections", "Detection names", []string{"Zone", "Name", "Method", "Last detected", "Hits"}, d.Detections, func(r *dossier.DetectionRow) []cell {
-			return []cell{{Zone: r.Zone}, {Text: r.Name}, {Text: r.Method}, {Time: r.Last}, number(r.Hits)}
+			return []cell{{Zone: r.Zone}, outward(r.Name, r.URL), {Text: r.Method}, {Time: r.Last}, number(r.Hits)}
 		}),
 		table(d, dossier.FilePaths, "paths", "File paths", []string{"Hits", "Path", "Location", "First seen", "Last seen"}, d.Paths, func(r *dossier.PathRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Path, Kind: "path"}, {Text: r.Location}, {Time: r.First}, {Time: r.Last}}
 		}),
 		table(d, dossier.FileNames, "names", "File names", []string{"Hits", "Name", "First seen", "Last seen"}, d.Names, func(r *dossier.NameRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Name, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
-		}),
-		table(d, dossier.Hosts, "hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, func(r *dossier.HostRow) []cell {
-			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
 		table(d, dossier.FileDownloadedFromUrls, "downloaded-from", "File downloaded from URLs and domains", addressColumns("Last downloaded"), d.DownloadedFrom, address),
 		table(d, dossier.FileAccessedUrls, "accessed", "File accessed the following URLs", addressColumns("Last accessed"), d.Accessed, address),
@@ -68,15 +66,21 @@ func panelsOf(d *dossier.Dossier) []panel {
 		table(d, dossier.FileDownloadedObjects, "downloaded", "File downloaded the following objects", fileColumns("Last downloaded"), d.Downloaded, file),
 		table(d, dossier.FileDownloadedBy, "downloaded-by", "File was downloaded by the following objects", fileColumns("Last downloaded"), d.DownloadedBy, file),
 		table(d, dossier.FileCertificates, "certificates", "File signatures and certificates", certificateColumns, d.Certificates, certificate),
-		table(d, dossier.FileParentCertificates, "container-certificates", "Container signatures and certificates", certificateColumns, d.ParentCertificates, certificate),
+		table(d, dossier.FileParentCertificates, "container-certificates", "Container signatures and certificates", slices.Insert(slices.Clone(certificateColumns), 1, "Container"), d.ParentCertificates, func(r *dossier.CertificateRow) []cell {
+			return slices.Insert(certificate(r), 1, fileCell(r.Container))
+		}),
 		table(d, dossier.FileUnpackedFrom, "unpacked-from", "File was unpacked from the following objects", memberColumns, d.UnpackedFrom, member),
 		table(d, dossier.FileUnpackedObjects, "contains", "File contains the following objects", memberColumns, d.UnpackedObjects, member),
-		table(d, dossier.SimilarFiles, "similar", "Similar files", []string{"Zone", "File", "Confidence", "By", "Status", "Hits", "First seen", "Last seen", "Type", "Size", "Detection name"}, d.Similar, func(r *dossier.SimilarRow) []cell {
+		table(d, dossier.SimilarFiles, "similar", "Similar files", []string{"Zone", "File", "Confidence", "By", "Status", "Hits", "First seen", "Last seen", "Type", "Bytes", "Detection name"}, d.Similar, func(r *dossier.SimilarRow) []cell {
 			return []cell{{Zone: r.Zone}, fileCell(r.File), {Text: fmt.Sprint(r.Confidence), Kind: "number"}, {Text: string(r.By.Algorithm)}, {Text: r.Zone.Label()},
-				number(r.Hits), {Time: r.First}, {Time: r.Last}, {Text: r.Type}, {Text: byteSize(r.Size)}, {Text: r.Detection}}
+				number(r.Hits), {Time: r.First}, {Time: r.Last}, {Text: r.Type}, size(r.Size), {Text: r.Detection}}
 		}),
 		table(d, dossier.DataFeeds, "feeds", "Data Feeds", []string{"Zone", "Feed", "Threat", "First listed", "Last listed"}, d.Feeds, func(r *dossier.FeedRow) []cell {
 			return []cell{{Zone: r.Zone}, {Text: r.Feed}, {Text: r.Threat}, {Time: r.First}, {Time: r.Last}}
+		}),
+		// Beyond the portal's panels, ours.
+		table(d, dossier.Hosts, "hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, func(r *dossier.HostRow) []cell {
+			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
 		table(d, dossier.Conflicts, "conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, func(r *intel.Conflict) []cell {
 			return []cell{{Text: r.Hash.String(), Kind: "hash"}, {Text: r.Other.String(), Link: "/hash/" + r.Other.String(), Kind: "hash"}, number(r.Count)}
@@ -101,6 +105,9 @@ func (p panel) Left() int { return p.Count - len(p.Rows) }
 
 // Total is how many rows there are, as text.
 func (p panel) Total() string { return group(uint64(p.Count) + p.More) }
+
+// Numeric reports whether the i-th column holds numbers, which stand at its right.
+func (p panel) Numeric(i int) bool { return len(p.Rows) > 0 && p.Rows[0][i].Kind == "number" }
 
 // Column returns the title of the i-th column, for a narrow screen, where it stands beside each value.
 func (p panel) Column(i int) string { return p.Columns[i] }

@@ -20,7 +20,7 @@ func (w *web) signIn(rw http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 		w.render(rw, r, http.StatusOK, "sign-in.html", page{Title: "Sign in", Body: signInBody{Next: local(r.URL.Query().Get("next"))}})
 	case http.MethodPost:
-		sameOrigin(w.enter).ServeHTTP(rw, r)
+		w.sameOrigin(w.enter).ServeHTTP(rw, r)
 	default:
 		rw.Header().Set("Allow", "GET, HEAD, POST")
 		w.fail(rw, r, serve.ErrMethod)

@@ -5,6 +5,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -32,7 +35,7 @@ type Config struct {
 //go:embed templates static
 var files embed.FS
 
-var templates = template.Must(template.ParseFS(files, "templates/*.html"))
+var templates = template.Must(template.New("").Funcs(template.FuncMap{"visible": visible, "brief": brief}).ParseFS(files, "templates/*.html"))
 
 // policy lets a page load its own style and script, send forms to itself, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -51,7 +54,7 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/hash/{hash}/{section}", w.rows)
 	mux.HandleFunc("/search", w.search)
 	mux.HandleFunc("/sign-in", w.signIn)
-	mux.Handle("/sign-out", serve.Methods(http.MethodPost, sameOrigin(w.signOut)))
+	mux.Handle("/sign-out", serve.Methods(http.MethodPost, w.sameOrigin(w.signOut)))
 	mux.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, fmt.Errorf("%w: %s", serve.ErrNotFound, cut(r.URL.Path, 100)))
 	})
@@ -69,8 +72,11 @@ func Register(mux *http.ServeMux, c Config) {
 }
 
 // sameOrigin refuses what another site makes a browser send.
-func sameOrigin(next http.HandlerFunc) http.Handler {
+func (w *web) sameOrigin(next http.HandlerFunc) http.Handler {
 	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.fail(rw, r, fmt.Errorf("%w: another site sent this form", access.ErrForbidden))
+	}))
 	return protection.Handler(next)
 }
 
@@ -138,9 +144,13 @@ func (w *web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 		heading = "That did not work"
 	}
 	serve.SetFailureHeaders(rw, f)
-	p := page{Title: heading, Body: failure{heading, f.Message}}
-	if id, err := w.Gate.Identify(r, access.Lookup); err == nil {
+	p := page{Title: heading, Body: failure{heading, sentence(f.Message)}}
+	if id, err := w.Gate.Identify(reading(r), access.Lookup); err == nil {
 		p.Account = id.Account.Name
+		// What was asked stays in the box, to be put right there, unless it is a whole text.
+		if p.Query = cmp.Or(r.Form.Get("q"), r.PathValue("hash")); len(p.Query) > 200 || strings.Contains(p.Query, "\n") {
+			p.Query = ""
+		}
 	}
 	w.render(rw, r, f.Status, "failure.html", p)
 }
@@ -164,7 +174,7 @@ func (w *web) search(rw http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodPost:
-		sameOrigin(w.found).ServeHTTP(rw, r)
+		w.sameOrigin(w.found).ServeHTTP(rw, r)
 		return
 	default:
 		rw.Header().Set("Allow", "GET, HEAD, POST")
@@ -175,7 +185,7 @@ func (w *web) search(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *web) found(rw http.ResponseWriter, r *http.Request) {
-	id := w.searcher(rw, r)
+	id := w.identify(rw, reading(r)) // a browser's session counts here: the form came from this server
 	if id == nil {
 		return
 	}
@@ -211,14 +221,20 @@ func (w *web) found(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// searcher is identify, for a form too: a browser's session counts for it because the form came from here.
-func (w *web) searcher(rw http.ResponseWriter, r *http.Request) *access.Identity {
-	if r.Method == http.MethodPost {
-		read := r.Clone(r.Context())
-		read.Method = http.MethodGet
-		return w.identify(rw, read)
+// reading returns a form's request as one that only reads, for which a browser's session counts.
+func reading(r *http.Request) *http.Request {
+	if r.Method != http.MethodPost {
+		return r
 	}
-	return w.identify(rw, r)
+	read := r.Clone(r.Context())
+	read.Method = http.MethodGet
+	return read
+}
+
+// sentence writes a message, which begins small for logs and lists, as a sentence.
+func sentence(s string) string {
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + strings.TrimRight(s[n:], ".") + "."
 }
 
 func cut(s string, n int) string {

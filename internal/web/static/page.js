@@ -7,6 +7,9 @@ for (const t of document.querySelectorAll("time[datetime]")) {
   const two = (n) => String(n).padStart(2, "0");
   t.textContent = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}`;
 }
+for (const e of document.querySelectorAll("[data-dates]")) {
+  e.textContent = `Dates are in your time zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}; pointing at one shows UTC.`;
+}
 // A button beside each hash that copies it.
 if (navigator.clipboard) {
   for (const e of document.querySelectorAll("[data-copy]")) {
@@ -17,12 +20,21 @@ if (navigator.clipboard) {
     b.textContent = "Copy";
     b.setAttribute("aria-label", "Copy " + text);
     b.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(text);
-      b.textContent = "Copied";
+      b.textContent = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Not copied");
       setTimeout(() => { b.textContent = "Copy"; }, 1500);
     });
     if (e.tagName === "DD") e.append(" ", b); else e.after(" ", b);
   }
+}
+// In the large box Enter looks up, as in the small one; Shift+Enter begins a line.
+const text = document.getElementById("text");
+if (text) {
+  text.addEventListener("keydown", (e) => {
+    if (e.key === "Enter" && !e.shiftKey && !e.isComposing) {
+      e.preventDefault();
+      text.form.requestSubmit();
+    }
+  });
 }
 // "/" goes to the search box.
 document.addEventListener("keydown", (e) => {
