@@ -49,8 +49,19 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 	// Taking in much takes long; what ends it is the sender's going away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
 	defer cancel()
+	select {
+	case a.taking <- struct{}{}:
+		defer func() { <-a.taking }()
+	case <-r.Context().Done():
+		serve.Fail(w, r, r.Context().Err())
+		return
+	}
 	batch := r.Header.Get(wire.BatchID)
-	if len(batch) > 256 {
+	switch {
+	case len(r.Header.Values(wire.BatchID)) > 1:
+		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "given more than once"})
+		return
+	case len(batch) > 256:
 		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "longer than 256 bytes"})
 		return
 	}
@@ -100,7 +111,7 @@ func acceptable(r *http.Request) error {
 			return fmt.Errorf("%s: %w; send application/x-ndjson", cut(media), serve.ErrMediaType)
 		}
 	}
-	switch e := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); e {
+	switch e := encoding(r); e {
 	case "", "identity", "gzip", "zstd":
 		return nil
 	default:
@@ -108,11 +119,16 @@ func acceptable(r *http.Request) error {
 	}
 }
 
+// encoding is the Content-Encoding; several, in one header or in more, are one that nobody knows.
+func encoding(r *http.Request) string {
+	return strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
+}
+
 // unpack undoes the Content-Encoding, bounded.
 func unpack(r *http.Request, packed io.Reader) (io.Reader, error) {
 	var in io.Reader
 	var err error
-	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
+	switch encoding(r) {
 	case "gzip":
 		in, err = gzip.NewReader(packed)
 	case "zstd":
