@@ -229,9 +229,11 @@ func parseCount(s string) (int, error) {
 	return n, nil
 }
 
-func cut(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
+func cut(s string) string { return cutTo(s, 64) }
+
+func cutTo(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
 	}
 	return s
 }

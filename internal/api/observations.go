@@ -31,6 +31,7 @@ const (
 	maxUnpacked = 2 << 30   // once unpacked
 	inMemory    = 4 << 20   // of a body without batch id, which is named by its hash and so must be kept until its end
 	maxRefusals = 100       // named in the receipt
+	maxReason   = 400       // bytes of a refusal's reason, which may quote the sender
 	ingestTime  = 10 * time.Minute
 )
 
@@ -65,11 +66,15 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "longer than 256 bytes"})
 		return
 	}
+	if r.ContentLength > maxBody {
+		bodyFailed(w, r, fmt.Errorf("the body is %w: %d bytes, at most %d; send it in parts", serve.ErrTooLarge, r.ContentLength, maxBody))
+		return
+	}
 	packed := serve.Body(w, r, maxBody)
 	if batch == "" {
 		spooled, sum, err := spool(packed)
 		if err != nil {
-			serve.Fail(w, r, bodyError(err))
+			bodyFailed(w, r, bodyError(err))
 			return
 		}
 		defer spooled.Close()
@@ -85,7 +90,7 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 	a.recorded.WithLabelValues("repeated").Add(float64(receipt.Repeated))
 	a.recorded.WithLabelValues("refused").Add(float64(receipt.Refused))
 	if err != nil {
-		serve.Fail(w, r, bodyError(err))
+		bodyFailed(w, r, bodyError(err))
 		return
 	}
 	if receipt.Refused > 0 && receipt.Accepted == 0 && receipt.Repeated == 0 {
@@ -96,6 +101,15 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, r, http.StatusOK, &receipt)
+}
+
+// bodyFailed answers with an error of reading the body. When the body is too large the rest of it is read first: many a client looks for an answer
+// only when it has sent everything, and would see a broken connection.
+func bodyFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, serve.ErrTooLarge) && r.Header.Get("Expect") == "" {
+		serve.Drain(w, r)
+	}
+	serve.Fail(w, r, err)
 }
 
 // acceptable fails for a body that cannot be NDJSON. What a shell's tools call a form by default is taken for what it is.
@@ -150,7 +164,7 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, fmt.Errorf("the body unpacks to %w: at most %d bytes; send it in parts", serve.ErrTooLarge, int64(maxUnpacked))
+		return n, fmt.Errorf("the unpacked body is %w: at most %d bytes; send it in parts", serve.ErrTooLarge, int64(maxUnpacked))
 	}
 	return n, err
 }
@@ -220,7 +234,7 @@ func (a *api) take(ctx context.Context, id *access.Identity, batch string, body 
 	b := ingest.NewBatcher(ctx, a.Recorder, name, func(r intel.Refusal) {
 		receipt.Refused++
 		if len(receipt.Refusals) < maxRefusals {
-			receipt.Refusals = append(receipt.Refusals, wire.Refusal{Line: r.Line, Field: r.Field, Reason: r.Reason})
+			receipt.Refusals = append(receipt.Refusals, wire.Refusal{Line: r.Line, Field: cut(r.Field), Reason: cutTo(r.Reason, maxReason)})
 		}
 	})
 	_, err := source.Read(ctx, source.NewInput("the body", body), source.Options{Format: source.Observations}, b)

@@ -31,8 +31,12 @@ func (c refusingConn) Write(b []byte) (int, error) {
 		return c.TCPConn.Write(b)
 	}
 	status, _, _ := strings.Cut(string(line[len("HTTP/1.1 "):]), ":")
-	code, name, _ := strings.Cut(status, " ")
-	body := errorBody(strings.ReplaceAll(strings.ToLower(name), " ", "_"), "this is no request that can be answered: "+strings.TrimPrefix(string(text), code+" "))
+	_, name, _ := strings.Cut(status, " ")
+	_, detail, ok := strings.Cut(string(text), ": ")
+	if !ok {
+		detail = "its first line or a header is malformed or too large"
+	}
+	body := errorBody(strings.ReplaceAll(strings.ToLower(name), " ", "_"), "the request cannot be read: "+detail)
 	if _, err := fmt.Fprintf(c.TCPConn, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body); err != nil {
 		return 0, err
 	}

@@ -71,6 +71,18 @@ func Body(w http.ResponseWriter, r *http.Request, most int64) io.Reader {
 	return &body{r: r.Body, control: http.NewResponseController(w), left: most, most: most, end: time.Now().Add(bodyWhole)}
 }
 
+// The bounds of Drain.
+const (
+	drainBytes = 512 << 20
+	drainTime  = 10 * time.Second
+)
+
+// Drain reads what is left of a request's body and lets it go, within bounds.
+func Drain(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+	_, _ = io.CopyN(io.Discard, r.Body, drainBytes) // whatever ends it, there is nothing more to do
+}
+
 type body struct {
 	r          io.Reader
 	control    *http.ResponseController
