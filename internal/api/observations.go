@@ -30,9 +30,11 @@ const (
 	maxBody     = 256 << 20 // as sent
 	maxUnpacked = 2 << 30   // once unpacked
 	inMemory    = 4 << 20   // of a body without batch id, which is named by its hash and so must be kept until its end
+	beforeTurn  = 256 << 10 // read before it is the sender's turn
 	maxRefusals = 100       // named in the receipt
 	maxReason   = 400       // bytes of a refusal's reason, which may quote the sender
 	ingestTime  = 10 * time.Minute
+	turnTime    = 30 * time.Second // to wait for a turn
 )
 
 // observations answers POST /api/observations: NDJSON, plain or packed. What was acknowledged is durable; what is sent again under the same
@@ -50,13 +52,6 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 	// Taking in much takes long; what ends it is the sender's going away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
 	defer cancel()
-	select {
-	case a.taking <- struct{}{}:
-		defer func() { <-a.taking }()
-	case <-r.Context().Done():
-		serve.Fail(w, r, r.Context().Err())
-		return
-	}
 	batch := r.Header.Get(wire.BatchID)
 	switch {
 	case len(r.Header.Values(wire.BatchID)) > 1:
@@ -71,6 +66,20 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	packed := serve.Body(w, r, maxBody)
+	// A sender gets its turn when its body, or the beginning of a longer one, is here: slow ones keep nobody waiting.
+	var head bytes.Buffer
+	if _, err := io.CopyN(&head, packed, beforeTurn); err != nil && !errors.Is(err, io.EOF) {
+		bodyFailed(w, r, bodyError(err))
+		return
+	}
+	packed = io.MultiReader(&head, packed)
+	select {
+	case a.taking <- struct{}{}:
+		defer func() { <-a.taking }()
+	case <-time.After(turnTime):
+		serve.Fail(w, r, fmt.Errorf("%d bodies are being taken in: %w", takingIn, intel.ErrUnavailable))
+		return
+	}
 	if batch == "" {
 		spooled, sum, err := spool(packed)
 		if err != nil {
