@@ -28,7 +28,9 @@ func running(t *testing.T, log *slog.Logger) (address string) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/url/{asked...}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "url %q", r.PathValue("asked")) })
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "path %q query %q", r.URL.Path, r.URL.RawQuery) })
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "path %q query %q", r.URL.Path, r.URL.RawQuery)
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
