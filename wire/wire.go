@@ -254,26 +254,33 @@ type Conflict struct {
 
 // DomainReport is what is known of a web domain, URL or IP address.
 type DomainReport struct {
-	LicenseInfo          *LicenseInfo  `json:",omitempty"`
-	Zone                 Zone          `json:",omitempty"`
-	DomainGeneralInfo    *GeneralInfo  `json:",omitempty"` // one of the three, by what was asked
-	UrlGeneralInfo       *GeneralInfo  `json:",omitempty"`
-	IpGeneralInfo        *GeneralInfo  `json:",omitempty"`
-	FilesDownloaded      []AddressFile `json:",omitzero"`
-	FilesAccessed        []AddressFile `json:",omitzero"`
-	HostedUrls           []HostedURL   `json:",omitzero"`
-	DomainDnsResolutions []Resolution  `json:",omitzero"`
+	LicenseInfo           *LicenseInfo       `json:",omitempty"`
+	Zone                  Zone               `json:",omitempty"`
+	DomainGeneralInfo     *GeneralInfo       `json:",omitempty"` // one of the three, by what was asked
+	UrlGeneralInfo        *GeneralInfo       `json:",omitempty"`
+	IpGeneralInfo         *GeneralInfo       `json:",omitempty"`
+	FilesDownloaded       []AddressFile      `json:",omitzero"`
+	FilesDownloadedFromIp []AddressFile      `json:",omitzero"` // of an IP address, in the place of FilesDownloaded
+	FilesAccessed         []AddressFile      `json:",omitzero"`
+	HostedUrls            []HostedURL        `json:",omitzero"`
+	DomainDnsResolutions  []Resolution       `json:",omitzero"`
+	IpDnsResolutions      []DomainResolution `json:",omitzero"`
 }
 
 // GeneralInfo is the overview of an address: the field of its kind is set.
 type GeneralInfo struct {
-	Domain     string   `json:",omitempty"`
-	Url        string   `json:",omitempty"`
-	Ip         string   `json:",omitempty"`
-	Host       string   `json:",omitempty"` // of a URL
-	FilesCount int      // files that came from it
-	UrlsCount  int      // URLs seen on it
-	Feeds      []string // that list it
+	Domain            string   `json:",omitempty"`
+	Url               string   `json:",omitempty"`
+	Ip                string   `json:",omitempty"`
+	Host              string   `json:",omitempty"` // of a URL
+	HitsCount         uint64   // downloads from it and accesses to it
+	ThreatScore       int      // 0 (good) to 100 (bad), in the zone's band; 25 when nothing is known
+	Categories        []string // always there, for clients that read it unasked; Spoor keeps none
+	HasApt            bool     // likewise
+	RelatedAptReports []Report
+	FilesCount        int      // files that came from it
+	UrlsCount         int      // URLs seen on it
+	Feeds             []string // that list it
 }
 
 // AddressFile is a file that came from an address or contacted it.
@@ -284,18 +291,33 @@ type AddressFile struct {
 	Sha1             string `json:",omitempty"`
 	Sha256           string `json:",omitempty"`
 	DetectionName    string `json:",omitempty"`
-	LastDownloadDate Date   `json:",omitempty"`
+	Url              string // what was asked about: no row knows it better
+	FirstSeen        Date   `json:",omitempty"`
+	LastSeen         Date   `json:",omitempty"`
+	LastDownloadDate Date   `json:",omitempty"` // LastSeen again
 }
 
 // HostedURL is a URL seen on a host.
 type HostedURL struct {
-	Url      string
-	LastSeen Date `json:",omitempty"`
+	Url       string
+	Zone      Zone
+	HitsCount uint64
+	FirstSeen Date `json:",omitempty"`
+	LastSeen  Date `json:",omitempty"`
 }
 
 // Resolution is an IP address that a name resolved to.
 type Resolution struct {
 	Ip        string
+	FirstSeen Date `json:",omitempty"`
+	LastSeen  Date `json:",omitempty"`
+	HitsCount uint64
+}
+
+// DomainResolution is a name that resolved to an IP address.
+type DomainResolution struct {
+	Domain    string
+	Zone      Zone
 	FirstSeen Date `json:",omitempty"`
 	LastSeen  Date `json:",omitempty"`
 	HitsCount uint64

@@ -46,11 +46,15 @@ type api struct {
 	Config
 	cache    *cache
 	slots    chan struct{} // answers being built now
+	taking   chan struct{} // bodies being taken in now
 	recorded *prometheus.CounterVec
 }
 
 // building is how many answers are built at once: more only makes all of them late. The others wait until their time is up.
 const building = 64
+
+// takingIn is how many bodies are taken in at once: each holds some megabytes of observations. The others wait likewise.
+const takingIn = 32
 
 //go:embed openapi.json
 var openAPI []byte
@@ -63,24 +67,26 @@ func Register(mux *http.ServeMux, c Config) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &api{Config: c, cache: newCache(c.CacheBytes), slots: make(chan struct{}, building)}
+	a := &api{Config: c, cache: newCache(c.CacheBytes), slots: make(chan struct{}, building), taking: make(chan struct{}, takingIn)}
 	a.recorded = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_observations_total", Help: "Observations received over HTTP, by outcome."}, []string{"outcome"})
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(a.recorded)
 	}
 	get := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, serve.Methods(http.MethodGet, h)) }
-	get("/api/hash/{hash...}", a.hash)
-	get("/api/domain/{address...}", a.address(domainAddress))
-	get("/api/ip/{address...}", a.address(ipAddress))
-	get("/api/url/{address...}", a.address(urlAddress))
+	for path, h := range map[string]http.HandlerFunc{"hash": a.hash, "domain": a.address(domainAddress), "ip": a.address(ipAddress), "url": a.address(urlAddress)} {
+		get("/api/"+path+"/{asked...}", h)
+		get("/api/"+path, h) // else the mux redirects it
+	}
 	get("/api/v1/search/hash", a.searchHash)
 	get("/api/v1/search/domain", a.searchAddress(domainAddress))
 	get("/api/v1/search/ip", a.searchAddress(ipAddress))
 	get("/api/v1/search/url", a.searchAddress(urlAddress))
 	mux.Handle("/api/observations", serve.Methods(http.MethodPost, http.HandlerFunc(a.observations)))
-	mux.Handle("/api/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	nothing := func(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, r, fmt.Errorf("%w; /openapi.json lists what there is", serve.ErrNotFound))
-	}))
+	}
+	mux.HandleFunc("/api", nothing)
+	mux.HandleFunc("/api/", nothing)
 	get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(openAPI)
@@ -132,7 +138,7 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := &ask{id: id}
-	if err := q.read(r.PathValue("hash"), r.URL.RawQuery); err != nil {
+	if err := q.read(r.PathValue("asked"), r.URL.RawQuery); err != nil {
 		serve.Fail(w, r, err)
 		return
 	}
@@ -155,9 +161,9 @@ func (q *ask) read(hash, rawQuery string) error {
 	if rawQuery == "" {
 		return nil
 	}
-	values, err := url.ParseQuery(rawQuery)
+	values, err := parseQuery(rawQuery)
 	if err != nil {
-		return &intel.Refusal{Reason: "the query is not well formed: " + err.Error()}
+		return err
 	}
 	for name, v := range values {
 		if len(v) > 1 {
@@ -165,19 +171,18 @@ func (q *ask) read(hash, rawQuery string) error {
 		}
 		switch name {
 		case "sections":
-			names, err := dossier.ParseSections(v[0])
+			kept, other := withoutOthers(v[0])
+			names, err := dossier.ParseSections(kept)
 			if err != nil {
 				return err
 			}
-			if names != nil {
-				q.names, q.sections = names, bits(names)
+			if names != nil || other {
+				q.names, q.sections = append([]dossier.Section{}, names...), bits(names)
 			}
 		case "count":
-			n, err := strconv.Atoi(v[0])
-			if err != nil || n < 1 || n > dossier.MaxRows {
-				return &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%q is not a whole number within 1 to %d", cut(v[0]), dossier.MaxRows)}
+			if q.count, err = parseCount(v[0]); err != nil {
+				return err
 			}
-			q.count = n
 		case "cursor":
 			q.cursor = &v[0]
 		case "format":
@@ -199,9 +204,41 @@ func (q *ask) read(hash, rawQuery string) error {
 	return nil
 }
 
-func cut(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
+// withoutOthers takes out of a list of sections those that a file has on the portal and Spoor keeps nothing for; clients ask for them.
+func withoutOthers(list string) (kept string, other bool) {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(name) == "Industries" {
+			other = true
+			continue
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ","), other
+}
+
+// parseQuery reads a query. A semicolon is a character like others: clients send URLs along without escaping them.
+func parseQuery(raw string) (url.Values, error) {
+	values, err := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
+	if err != nil {
+		return nil, &intel.Refusal{Reason: "the query is not well formed: " + err.Error()}
+	}
+	return values, nil
+}
+
+func parseCount(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > dossier.MaxRows {
+		return 0, &intel.Refusal{Field: "count", Reason: fmt.Sprintf("%q is not a whole number within 1 to %d", cut(s), dossier.MaxRows)}
+	}
+	return n, nil
+}
+
+func cut(s string) string { return cutTo(s, 64) }
+
+func cutTo(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
 	}
 	return s
 }

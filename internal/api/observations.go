@@ -30,8 +30,11 @@ const (
 	maxBody     = 256 << 20 // as sent
 	maxUnpacked = 2 << 30   // once unpacked
 	inMemory    = 4 << 20   // of a body without batch id, which is named by its hash and so must be kept until its end
+	beforeTurn  = 256 << 10 // read before it is the sender's turn
 	maxRefusals = 100       // named in the receipt
+	maxReason   = 400       // bytes of a refusal's reason, which may quote the sender
 	ingestTime  = 10 * time.Minute
+	turnTime    = 30 * time.Second // to wait for a turn
 )
 
 // observations answers POST /api/observations: NDJSON, plain or packed. What was acknowledged is durable; what is sent again under the same
@@ -50,15 +53,37 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
 	defer cancel()
 	batch := r.Header.Get(wire.BatchID)
-	if len(batch) > 256 {
+	switch {
+	case len(r.Header.Values(wire.BatchID)) > 1:
+		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "given more than once"})
+		return
+	case len(batch) > 256:
 		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "longer than 256 bytes"})
 		return
 	}
+	if r.ContentLength > maxBody {
+		bodyFailed(w, r, fmt.Errorf("the body is %w: %d bytes, at most %d; send it in parts", serve.ErrTooLarge, r.ContentLength, maxBody))
+		return
+	}
 	packed := serve.Body(w, r, maxBody)
+	// A sender gets its turn when its body, or the beginning of a longer one, is here: slow ones keep nobody waiting.
+	var head bytes.Buffer
+	if _, err := io.CopyN(&head, packed, beforeTurn); err != nil && !errors.Is(err, io.EOF) {
+		bodyFailed(w, r, bodyError(err))
+		return
+	}
+	packed = io.MultiReader(&head, packed)
+	select {
+	case a.taking <- struct{}{}:
+		defer func() { <-a.taking }()
+	case <-time.After(turnTime):
+		serve.Fail(w, r, fmt.Errorf("%d bodies are being taken in: %w", takingIn, intel.ErrUnavailable))
+		return
+	}
 	if batch == "" {
 		spooled, sum, err := spool(packed)
 		if err != nil {
-			serve.Fail(w, r, bodyError(err))
+			bodyFailed(w, r, bodyError(err))
 			return
 		}
 		defer spooled.Close()
@@ -74,7 +99,7 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 	a.recorded.WithLabelValues("repeated").Add(float64(receipt.Repeated))
 	a.recorded.WithLabelValues("refused").Add(float64(receipt.Refused))
 	if err != nil {
-		serve.Fail(w, r, bodyError(err))
+		bodyFailed(w, r, bodyError(err))
 		return
 	}
 	if receipt.Refused > 0 && receipt.Accepted == 0 && receipt.Repeated == 0 {
@@ -85,6 +110,15 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, r, http.StatusOK, &receipt)
+}
+
+// bodyFailed answers with an error of reading the body. When the body is too large the rest of it is read first: many a client looks for an answer
+// only when it has sent everything, and would see a broken connection.
+func bodyFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, serve.ErrTooLarge) && r.Header.Get("Expect") == "" {
+		serve.Drain(w, r)
+	}
+	serve.Fail(w, r, err)
 }
 
 // acceptable fails for a body that cannot be NDJSON. What a shell's tools call a form by default is taken for what it is.
@@ -100,7 +134,7 @@ func acceptable(r *http.Request) error {
 			return fmt.Errorf("%s: %w; send application/x-ndjson", cut(media), serve.ErrMediaType)
 		}
 	}
-	switch e := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); e {
+	switch e := encoding(r); e {
 	case "", "identity", "gzip", "zstd":
 		return nil
 	default:
@@ -108,11 +142,16 @@ func acceptable(r *http.Request) error {
 	}
 }
 
+// encoding is the Content-Encoding; several, in one header or in more, are one that nobody knows.
+func encoding(r *http.Request) string {
+	return strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
+}
+
 // unpack undoes the Content-Encoding, bounded.
 func unpack(r *http.Request, packed io.Reader) (io.Reader, error) {
 	var in io.Reader
 	var err error
-	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
+	switch encoding(r) {
 	case "gzip":
 		in, err = gzip.NewReader(packed)
 	case "zstd":
@@ -134,7 +173,7 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, fmt.Errorf("the body unpacks to %w: at most %d bytes; send it in parts", serve.ErrTooLarge, int64(maxUnpacked))
+		return n, fmt.Errorf("the unpacked body is %w: at most %d bytes; send it in parts", serve.ErrTooLarge, int64(maxUnpacked))
 	}
 	return n, err
 }
@@ -204,7 +243,7 @@ func (a *api) take(ctx context.Context, id *access.Identity, batch string, body 
 	b := ingest.NewBatcher(ctx, a.Recorder, name, func(r intel.Refusal) {
 		receipt.Refused++
 		if len(receipt.Refusals) < maxRefusals {
-			receipt.Refusals = append(receipt.Refusals, wire.Refusal{Line: r.Line, Field: r.Field, Reason: r.Reason})
+			receipt.Refusals = append(receipt.Refusals, wire.Refusal{Line: r.Line, Field: cut(r.Field), Reason: cutTo(r.Reason, maxReason)})
 		}
 	})
 	_, err := source.Read(ctx, source.NewInput("the body", body), source.Options{Format: source.Observations}, b)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"net/url"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -33,9 +32,9 @@ func (a *api) searchHash(w http.ResponseWriter, r *http.Request) {
 
 // requestOf reads the one parameter that counts here; others, which clients send along, are passed over.
 func requestOf(r *http.Request) (string, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
+	values, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
-		return "", &intel.Refusal{Reason: "the query is not well formed: " + err.Error()}
+		return "", err
 	}
 	if len(values["request"]) != 1 {
 		return "", &intel.Refusal{Field: "request", Reason: "give what is asked for once, as ?request="}

@@ -29,6 +29,9 @@ type Recorder interface {
 // taken in before count again.
 const BatchSize = 8192
 
+// firstPending is how many observations a batch has room for at first: many requests bring one or two, and a thousand come at once.
+const firstPending = 64
+
 // Batcher gathers observations and records them in batches, one ahead of the reader. It is a [source.Sink] for one goroutine.
 type Batcher struct {
 	ctx     context.Context
@@ -88,7 +91,7 @@ func (b *Batcher) failed() error {
 // Observe implements [source.Sink].
 func (b *Batcher) Observe(o intel.Observation) error {
 	if b.pending == nil {
-		b.pending = make([]intel.Observation, 0, BatchSize)
+		b.pending = make([]intel.Observation, 0, firstPending)
 	}
 	b.pending = append(b.pending, o)
 	if len(b.pending) == BatchSize {

@@ -139,8 +139,8 @@ const (
 type AddressFacts struct {
 	Address
 	Listings   []Row[Listing]
-	Downloaded []Row[Related] // files that came from it
-	Accessed   []Row[Related] // files that contacted it
-	URLs       []Row[string]  // of a domain or IP address: URLs seen on it
-	IPs        []Row[string]  // of a domain: what it resolved to
+	Downloaded []Row[Related]    // files that came from it
+	Accessed   []Row[Related]    // files that contacted it
+	URLs       []Row[WebAddress] // of a domain or IP address: URLs seen on it
+	IPs        []Row[string]     // of a domain: what it resolved to
 }

@@ -39,6 +39,9 @@ func (g *Gate) Identify(r *http.Request, scope access.Scope) (*access.Identity, 
 
 func (g *Gate) identify(r *http.Request) (*access.Identity, error) {
 	certificate := certificateOf(r)
+	if len(r.Header["Authorization"]) > 1 || len(r.Header["X-Api-Key"]) > 1 {
+		return nil, access.ErrCredential // a proxy before us may have looked at another one of them
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, rest, _ := strings.Cut(header, " ")
 		switch {

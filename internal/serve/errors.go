@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"spoor/internal/access"
@@ -21,6 +22,7 @@ var (
 	ErrNotFound  = errors.New("no such page")
 	ErrMethod    = errors.New("method not allowed")
 	ErrTooLarge  = errors.New("too large")
+	ErrTooLong   = errors.New("too long")
 	ErrMediaType = errors.New("unsupported media type")
 	ErrFormat    = errors.New("not acceptable")
 )
@@ -45,6 +47,7 @@ var kinds = []struct {
 	{access.ErrForbidden, http.StatusForbidden, "forbidden", "", 0},
 	{access.ErrQuota, http.StatusTooManyRequests, "quota_exceeded", "the account's daily quota is used up; it begins anew at midnight UTC", 0},
 	{ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "", 0},
+	{ErrTooLong, http.StatusRequestURITooLong, "too_long", "", 0},
 	{ErrMediaType, http.StatusUnsupportedMediaType, "unsupported_media_type", "", 0},
 	{ErrFormat, http.StatusNotAcceptable, "not_acceptable", "", 0},
 	{ErrNotFound, http.StatusNotFound, "not_found", "", 0},
@@ -86,19 +89,28 @@ func untilMidnight(now time.Time) time.Duration {
 // WriteFailure answers with a failure as JSON; cause, when not nil, goes to the log of a server error.
 func WriteFailure(w http.ResponseWriter, r *http.Request, f Failure, cause error) {
 	if f.Status >= 500 && cause != nil {
-		slog.New(logOf(r).Handler()).ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", cause)
+		slog.New(logOf(r).Handler()).ErrorContext(r.Context(), "request failed", "path", cut(r.URL.Path, 200), "error", cause)
 	}
 	SetFailureHeaders(w, f)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(f.Status)
+	w.Write(errorBody(f.Code, f.Message))
+}
+
+// errorBody is the body of every error.
+func errorBody(code, message string) []byte {
 	var body struct {
 		Error struct {
 			Code    string `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	body.Error.Code, body.Error.Message = f.Code, f.Message
-	json.NewEncoder(w).Encode(&body)
+	body.Error.Code, body.Error.Message = code, message
+	b, err := json.Marshal(&body)
+	if err != nil { // strings cannot fail
+		return []byte("{}\n")
+	}
+	return append(b, '\n')
 }
 
 // SetFailureHeaders sets what goes with a failure beside its body.
@@ -133,7 +145,7 @@ func Methods(allow string, next http.Handler) http.Handler {
 
 func cut(s string, n int) string {
 	if len(s) > n {
-		return s[:n] + "…"
+		return strings.ToValidUTF8(s[:n], "") + "…"
 	}
 	return s
 }

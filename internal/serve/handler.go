@@ -57,13 +57,19 @@ func Handler(mux *http.ServeMux, o Options) http.Handler {
 		defer cancel()
 		r = r.WithContext(ctx)
 		rec := &recorder{ResponseWriter: w}
+		if r.Body != nil && r.Body != http.NoBody {
+			// What is left of a body when its handler ends is read by net/http, without any bound on time of its own. Body sets further ones.
+			_ = http.NewResponseController(w).SetReadDeadline(start.Add(bodyTime))
+		}
 		h := w.Header()
 		h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, sameOriginReferrer, noCache
 		defer func() {
-			if p := recover(); p != nil {
-				o.Logger.Error("a handler failed", "path", r.URL.Path, "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
+			p := recover()
+			if p != nil {
+				o.Logger.Error("a handler failed", "path", cut(r.URL.Path, 200), "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if !rec.wrote {
 					WriteFailure(rec, r, Failure{Status: 500, Code: "internal", Message: "an error inside Spoor; its log says more"}, nil)
+					p = nil
 				}
 			}
 			took := time.Since(start)
@@ -85,10 +91,17 @@ func Handler(mux *http.ServeMux, o Options) http.Handler {
 				level = slog.LevelInfo
 			}
 			if o.Logger.Enabled(r.Context(), level) {
-				o.Logger.Log(r.Context(), level, "request", "method", r.Method, "path", cut(r.URL.Path, 200), "status", status, "bytes", rec.bytes,
+				o.Logger.Log(r.Context(), level, "request", "method", cut(r.Method, 16), "path", cut(r.URL.Path, 200), "status", status, "bytes", rec.bytes,
 					"ms", float64(took.Microseconds())/1000, "from", r.RemoteAddr)
 			}
+			if p != nil { // half an answer must not look like a whole one: the connection is broken off
+				panic(http.ErrAbortHandler)
+			}
 		}()
+		if err := plainPath(r); err != nil {
+			Fail(rec, r, err)
+			return
+		}
 		mux.ServeHTTP(rec, r)
 	})
 }
@@ -115,8 +128,13 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// answerTime is how long a client may take to receive what a handler writes at once.
+const answerTime = 2 * time.Minute
+
 func (r *recorder) Write(b []byte) (int, error) {
 	r.wrote = true
+	// A recorder in a test has no deadline; that is no reason to fail.
+	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTime))
 	n, err := r.ResponseWriter.Write(b)
 	r.bytes += int64(n)
 	return n, err

@@ -129,8 +129,8 @@ func (v *View) Address(ctx context.Context, a intel.Address) (*intel.AddressFact
 		}
 		f.Listings = parents[0].Value.Listings
 	}
-	for i := range groups[1] {
-		f.URLs = append(f.URLs, intel.Row[string]{Value: groups[1][i].object, Tally: groups[1][i].tally})
+	if f.URLs, err = v.addresses(ctx, groups[1]); err != nil {
+		return nil, err
 	}
 	for i := range groups[2] {
 		f.IPs = append(f.IPs, intel.Row[string]{Value: groups[2][i].object, Tally: groups[2][i].tally})
