@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"sort"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (s *sysmon) intern(b []byte) string {
 		return t
 	}
 	t := clean(string(b))
-	if len(s.names) < 1<<16 {
+	if len(s.names) < 1<<16 && len(b) <= 512 {
 		s.names[string(b)] = t
 	}
 	return t
@@ -311,17 +312,13 @@ func (s *sysmon) end() error {
 }
 
 // fileOf finds the file that a stream belongs to: the latest before it that the same process wrote at the same path, else the first after.
-func (s *sysmon) fileOf(st stream) (file intel.Hashes) {
-	for _, f := range s.files[st.key] {
-		if f.order > st.order && !file.IsZero() {
-			break
-		}
-		file = f.file
-		if f.order > st.order {
-			break
-		}
+func (s *sysmon) fileOf(st stream) intel.Hashes {
+	files := s.files[st.key] // in order
+	if len(files) == 0 {
+		return intel.Hashes{}
 	}
-	return file
+	after := sort.Search(len(files), func(i int) bool { return files[i].order > st.order })
+	return files[max(after-1, 0)].file
 }
 
 // zoneTransfer reads the address and the referrer in a Zone.Identifier stream; its line breaks may have become blanks. An address that
@@ -411,7 +408,9 @@ func sysmonTime(s string) (time.Time, error) {
 			y, mo, d := number(s[0:4]), number(s[5:7]), number(s[8:10])
 			h, mi, sec := number(s[11:13]), number(s[14:16]), number(s[17:19])
 			if y >= 1970 && mo >= 1 && mo <= 12 && d >= 1 && d <= 31 && h >= 0 && h < 24 && mi >= 0 && mi < 60 && sec >= 0 && sec <= 60 {
-				return time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC), nil
+				if t := time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC); t.Day() == d || sec == 60 {
+					return t, nil
+				}
 			}
 			return time.Time{}, errTime
 		}

@@ -50,7 +50,7 @@ func readSysmonEVTX(r *reader) error {
 			break
 		}
 		if err != nil {
-			return err
+			return errors.Join(err, s.end())
 		}
 		if !bytes.HasPrefix(chunk, []byte("ElfChnk\x00")) {
 			if n < used && len(bytes.Trim(chunk, "\x00")) > 0 {
