@@ -135,8 +135,8 @@ func (l *lines) next() ([]byte, error) {
 	switch {
 	case err == nil:
 		return line[:len(line)-1], nil
-	case errors.Is(err, io.EOF) && len(line) > 0:
-		return line, nil
+	case !errors.Is(err, bufio.ErrBufferFull) && len(line) > 0:
+		return line, nil // the error comes again, alone
 	case errors.Is(err, bufio.ErrBufferFull):
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = l.ReadSlice('\n')

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -363,16 +364,25 @@ func guid(s string) string {
 	return strings.ToUpper(s)
 }
 
+// betweenHashes reports whether the character parts hashes: a comma, a blank of any kind, a mark without width.
+func betweenHashes(c rune) bool {
+	return c == ',' || c == ';' || unicode.IsSpace(c) || unicode.Is(unicode.Cf, c)
+}
+
 // parseHashes reads "SHA1=…,MD5=…,SHA256=…,IMPHASH=…" in any order and subset. What is no hash is refused; the others stand.
 func (s *sysmon) parseHashes(line int64, field, text string) (file intel.Hashes, imphash string) {
-	for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == ';' || c == ' ' }) {
+	for part := range strings.FieldsFuncSeq(text, betweenHashes) {
 		name, value, named := strings.Cut(part, "=")
 		if !named {
 			name, value = "", part
 		}
 		if strings.EqualFold(name, "IMPHASH") {
-			if len(value) == 32 && isHex([]byte(value)) && strings.Trim(value, "0") != "" {
+			switch {
+			case value == "-", strings.EqualFold(value, "Unknown"), strings.Trim(value, "0") == "": // an image without imports
+			case len(value) == 32 && isHex([]byte(value)):
 				imphash = strings.ToLower(value)
+			default:
+				s.r.refuse(line, field, "an IMPHASH has 32 hex digits")
 			}
 			continue
 		}
