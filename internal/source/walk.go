@@ -135,20 +135,24 @@ var errBomb = &givenUp{fmt.Sprintf("it unpacks to more than %d times its size", 
 
 // counted bounds what is unpacked, all layers together.
 type counted struct {
-	u *unpacker
-	r io.Reader
+	u   *unpacker
+	r   io.Reader
+	err error // comes again: who looks ahead may pass over it once
 }
 
-func (c counted) Read(p []byte) (int, error) {
-	if err := c.u.ctx.Err(); err != nil {
-		return 0, err
+func (c *counted) Read(p []byte) (n int, err error) {
+	if c.err == nil {
+		c.err = c.u.ctx.Err()
 	}
-	n, err := c.r.Read(p)
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, c.err = c.r.Read(p)
 	c.u.unpacked += int64(n)
 	if c.u.unpacked > freeBytes && c.u.unpacked/maxRatio > c.u.packed {
-		return n, errBomb
+		c.err = errBomb
 	}
-	return n, err
+	return n, c.err
 }
 
 // open visits a stream, or what is packed in it. at, when not nil, reads the same bytes at any place.
@@ -188,16 +192,16 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		if err != nil {
 			return fault(err)
 		}
-		return u.open(inner(name, ".gz", ".tgz"), counted{u, z}, nil, -1, depth+1)
+		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: z}, nil, -1, depth+1)
 	case "bzip2":
-		return u.open(inner(name, ".bz2"), counted{u, bzip2.NewReader(buffered)}, nil, -1, depth+1)
+		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, -1, depth+1)
 	case "zstd":
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return fault(err)
 		}
 		defer z.Close()
-		return u.open(inner(name, ".zst"), counted{u, z}, nil, -1, depth+1)
+		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, -1, depth+1)
 	case "tar":
 		return fault(u.tar(name, buffered, depth))
 	}
@@ -245,7 +249,7 @@ func inner(name string, suffixes ...string) string {
 			if s == ".tgz" {
 				cut += ".tar"
 			}
-			return name + "!" + path.Base(filepath.ToSlash(cut))
+			return name + "!" + cut[strings.LastIndexAny(filepath.ToSlash(cut), "/!")+1:]
 		}
 	}
 	return name + "!"
@@ -277,7 +281,7 @@ func (u *unpacker) tar(name string, r io.Reader, depth int) error {
 			continue
 		}
 		// Counted, because a sparse member unfolds, too.
-		if err := u.open(name+"!"+cleanName(h.Name), counted{u, t}, nil, -1, depth+1); err != nil {
+		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, -1, depth+1); err != nil {
 			return err
 		}
 	}
@@ -344,7 +348,7 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + err.Error()})
 			continue
 		}
-		err = u.open(member, counted{u, m}, nil, -1, depth+1)
+		err = u.open(member, &counted{u: u, r: m}, nil, -1, depth+1)
 		m.Close()
 		if err != nil {
 			return err
