@@ -101,9 +101,16 @@ func (b *Batcher) Observe(o intel.Observation) error {
 // Refuse implements [source.Sink].
 func (b *Batcher) Refuse(r intel.Refusal) { b.refuse(r) }
 
+// stopped ends the reader when recording has failed. It is what the recorder said, but never a refusal, which the reader would take for one
+// of the observation.
+type stopped struct{ err error }
+
+func (s *stopped) Error() string        { return s.err.Error() }
+func (s *stopped) Is(target error) bool { return errors.Is(s.err, target) }
+
 func (b *Batcher) flush() error {
 	if err := b.failed(); err != nil {
-		return err
+		return &stopped{err}
 	}
 	if len(b.pending) == 0 {
 		return nil
@@ -116,10 +123,10 @@ func (b *Batcher) flush() error {
 
 // Close records what is left, waits, and returns how many observations were recorded, how many had been before, and the first error.
 func (b *Batcher) Close() (accepted, repeated uint64, err error) {
-	err = b.flush()
+	_ = b.flush() // fails only when recording has
 	close(b.work)
 	<-b.done
-	return b.accepted, b.repeated, errors.Join(b.err, err)
+	return b.accepted, b.repeated, b.err
 }
 
 // Summary is what an import did.

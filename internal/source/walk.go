@@ -161,7 +161,9 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 	head, err := buffered.Peek(512)
 	var over *givenUp
 	switch {
-	case u.ctx.Err() != nil, errors.As(err, &over):
+	case u.ctx.Err() != nil:
+		return u.ctx.Err()
+	case errors.As(err, &over):
 		return err
 	case err != nil && !errors.Is(err, io.EOF) && len(head) == 0:
 		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + err.Error()})
