@@ -256,12 +256,12 @@ func TestFaults(t *testing.T) {
 		`{"file":{"md5":"abc"}}`+"\n"+`{"file":{"md5":"ab\"cd"}}`+"\n"+`{"file":{"md5":"`+strings.Repeat("é", 500)+`"}}`+"\n")
 	want := map[string]uint64{
 		"attribute.value": 2,
-		"not JSON at byte #: invalid character 'o' in literal null (expecting 'u')":                                                 1,
-		"not JSON: the line ends before the object does":                                                                            1,
+		"not JSON at byte #: invalid character 'o' in literal null (expecting 'u')":                                                1,
+		"not JSON: the line ends before the object does":                                                                           1,
 		"# facts on the line; give exactly one of attribute, sighting, relation, access, download, detection, listing, signature,": 1,
-		"a JSON array where a intel.observationJSON belongs":                                                                        1,
-		"… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                         2,
-		"…… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                        1,
+		"a JSON array where a intel.observationJSON belongs":                                                                       1,
+		"… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                        2,
+		"…… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                       1,
 	}
 	if diff := cmp.Diff(want, got.Faults); diff != "" {
 		t.Error(diff)
