@@ -107,7 +107,7 @@ func importing(t *testing.T, rec ingest.Recorder, o source.Options, content stri
 // TestOnce holds that the same content counts once, however it is packed, named and delivered.
 func TestOnce(t *testing.T) {
 	s := newStore(t)
-	const n = 2*ingest.BatchSize + 100
+	const n = ingest.BatchSize + 100
 	content := sightings(n)
 	first := importing(t, s, source.Options{}, content)
 	want := ingest.Summary{Inputs: 1, Bytes: int64(len(content)), Records: n, Used: n, Kinds: map[string]uint64{"sighting": n}, Accepted: n, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
@@ -139,19 +139,19 @@ func TestOnce(t *testing.T) {
 // TestResumed holds that an import that broke off goes on where it ended.
 func TestResumed(t *testing.T) {
 	s := newStore(t)
-	const n = 3*ingest.BatchSize + 100
+	const n = 2*ingest.BatchSize + 100
 	content := sightings(n)
 	full := errors.New("disk full")
-	im := ingest.Importer{Recorder: &failing{s, 2, full}}
+	im := ingest.Importer{Recorder: &failing{s, 1, full}}
 	broken, err := im.Import(t.Context(), []string{"-"}, strings.NewReader(content))
 	if !errors.Is(err, full) {
 		t.Fatalf("the import ended with %v", err)
 	}
-	if broken.Accepted != 2*ingest.BatchSize {
+	if broken.Accepted != ingest.BatchSize {
 		t.Errorf("%d recorded before the end", broken.Accepted)
 	}
 	again := importing(t, s, source.Options{}, gzipped(t, content))
-	if again.Repeated != 2*ingest.BatchSize || again.Accepted != n-2*ingest.BatchSize {
+	if again.Repeated != ingest.BatchSize || again.Accepted != n-ingest.BatchSize {
 		t.Errorf("%d known, %d recorded", again.Repeated, again.Accepted)
 	}
 }

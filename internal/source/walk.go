@@ -166,7 +166,7 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 	case errors.As(err, &over):
 		return err
 	case err != nil && !errors.Is(err, io.EOF) && len(head) == 0:
-		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + err.Error()})
+		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + cause(err)})
 		return nil
 	}
 	kind := packing(head)
@@ -183,7 +183,7 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		if errors.As(err, &v) || errors.As(err, &over) || u.ctx.Err() != nil {
 			return err
 		}
-		u.refuse(intel.Refusal{Input: name, Reason: fmt.Sprintf("%s: %v", kind, err)})
+		u.refuse(intel.Refusal{Input: name, Reason: kind + ": " + cause(err)})
 		return nil
 	}
 	switch kind {
@@ -215,9 +215,18 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		case errors.As(own, &over):
 			return own
 		}
-		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + own.Error()})
+		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + cause(own)})
 	}
 	return nil
+}
+
+// cause is what an error says without the path, which the refusal names itself; that of a zip kept in a file for a while says nothing.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
 }
 
 // visitError marks an error that is not the archive's.
@@ -347,7 +356,7 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 			continue
 		}
 		if err != nil {
-			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + err.Error()})
+			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + cause(err)})
 			continue
 		}
 		err = u.open(member, &counted{u: u, r: m}, nil, -1, depth+1)
