@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,9 +104,16 @@ func (b *Batcher) Observe(o intel.Observation) error {
 // Refuse implements [source.Sink].
 func (b *Batcher) Refuse(r intel.Refusal) { b.refuse(r) }
 
+// stopped ends the reader when recording has failed. It is what the recorder said, but never a refusal, which the reader would take for one
+// of the observation.
+type stopped struct{ err error }
+
+func (s *stopped) Error() string        { return s.err.Error() }
+func (s *stopped) Is(target error) bool { return errors.Is(s.err, target) }
+
 func (b *Batcher) flush() error {
 	if err := b.failed(); err != nil {
-		return err
+		return &stopped{err}
 	}
 	if len(b.pending) == 0 {
 		return nil
@@ -118,10 +126,10 @@ func (b *Batcher) flush() error {
 
 // Close records what is left, waits, and returns how many observations were recorded, how many had been before, and the first error.
 func (b *Batcher) Close() (accepted, repeated uint64, err error) {
-	err = b.flush()
+	_ = b.flush() // fails only when recording has
 	close(b.work)
 	<-b.done
-	return b.accepted, b.repeated, errors.Join(b.err, err)
+	return b.accepted, b.repeated, b.err
 }
 
 // Summary is what an import did.
@@ -144,6 +152,12 @@ type Summary struct {
 // maxRefusals bounds the refusals that a summary names.
 const maxRefusals = 10_000
 
+// maxFaults bounds the faults that a summary tells apart, for a field's name is the input's own; otherFaults are the rest of them.
+const (
+	maxFaults   = 200
+	otherFaults = "other faults"
+)
+
 // Importer reads inputs into a store.
 type Importer struct {
 	Recorder Recorder
@@ -161,7 +175,11 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 	s := &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
 	refuse := func(r intel.Refusal) {
 		s.Refused++
-		s.Faults[fault(&r)]++
+		name := fault(&r)
+		if _, ok := s.Faults[name]; !ok && len(s.Faults) >= maxFaults {
+			name = otherFaults
+		}
+		s.Faults[name]++
 		if len(s.Refusals) < maxRefusals {
 			s.Refusals = append(s.Refusals, r)
 		}
@@ -185,18 +203,25 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 	return s, err
 }
 
-// fault groups refusals: by field where there is one, else by the reason without what it quotes.
+// fault groups refusals: by field where there is one, else by the reason without what it quotes and without numbers.
 func fault(r *intel.Refusal) string {
+	const most = 120 // bytes
 	if r.Field != "" {
-		return r.Field
+		return strings.ToValidUTF8(r.Field[:min(most, len(r.Field))], "")
 	}
-	out := make([]byte, 0, 64)
-	quoted := false
+	out := make([]byte, 0, most)
+	quoted, escaped := false, false
 	for _, c := range []byte(r.Reason) {
+		if len(out) >= most {
+			break
+		}
 		switch {
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
 		case c == '"':
-			quoted = !quoted
-			if quoted {
+			if quoted = !quoted; quoted {
 				out = append(out, "…"...)
 			}
 		case quoted:
@@ -207,16 +232,16 @@ func fault(r *intel.Refusal) string {
 		default:
 			out = append(out, c)
 		}
-		if len(out) >= 120 {
-			break
-		}
 	}
-	return string(out)
+	return strings.ToValidUTF8(string(out), "")
 }
 
 // input reads one input. Its batches are named by its content up to the point where each was full, by how it was read, and by number.
 func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, refuse func(intel.Refusal)) error {
 	o := im.Options
+	if o.Zone == 0 {
+		o.Zone = intel.Red // as source reads it: said or not said, the batch is the same
+	}
 	name := func(n uint64) []byte {
 		digest := in.Digest()
 		h := sha256.New()
@@ -244,6 +269,12 @@ func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, ref
 	}
 	if closeErr != nil {
 		return fmt.Errorf("recording what %s says: %w", in.Name, closeErr)
+	}
+	// Only a refusal of Read itself is the input's own: whatever the recorder says, also a refusal, has ended the import above.
+	var refusal *intel.Refusal
+	if errors.As(err, &refusal) {
+		refuse(*refusal)
+		return nil
 	}
 	return err
 }

@@ -3,6 +3,8 @@ package source
 import (
 	"bytes"
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 
 	"spoor/internal/intel"
 )
@@ -22,33 +24,41 @@ func FindHashes(text []byte) []intel.Hash {
 // eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash and its length for one that is nearly a hash.
 func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
 	for i := 0; i < len(text); {
-		if !wordByte(text[i]) {
-			i++
-			continue
-		}
 		start := i
-		for i < len(text) && wordByte(text[i]) {
-			i++
+		n, ok := wordRune(text[i:])
+		for ok {
+			i += n
+			n, ok = wordRune(text[i:])
 		}
 		word := text[start:i]
+		i += n // what ended the word
 		if len(word) > 2 && word[0] == '0' && (word[1] == 'x' || word[1] == 'X') {
 			word = word[2:]
 		}
 		switch len(word) {
 		case 32, 40, 64:
-			if h, err := intel.ParseHash(string(word)); err == nil && !otherDigest(text[max(0, start-24):start]) {
+			if h, err := intel.ParseHash(string(word)); err == nil && !otherDigest(text[:start]) && (len(word) == 64 || !gitID(text[:start])) {
 				f(h, len(word))
 			}
 		case 30, 31, 33, 38, 39, 41, 62, 63, 65:
-			if isHex(word) {
+			if isHex(word) && !otherDigest(text[:start]) {
 				f(intel.Hash{}, len(word))
 			}
 		}
 	}
 }
 
-func wordByte(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= 0x80
+// wordRune returns the size of the first character, 0 at the end, and whether it is part of a word. A no-break space, a zero-width mark, a
+// typographic quote or a byte that is no UTF-8 is not.
+func wordRune(text []byte) (size int, ok bool) {
+	if len(text) == 0 {
+		return 0, false
+	}
+	if c := text[0]; c < utf8.RuneSelf {
+		return 1, '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+	}
+	r, size := utf8.DecodeRune(text)
+	return size, unicode.In(r, unicode.L, unicode.M, unicode.N)
 }
 
 func isHex(b []byte) bool {
@@ -60,15 +70,37 @@ func isHex(b []byte) bool {
 	return true
 }
 
+// otherNames are names of hex that is no file's hash.
+var otherNames = [...]string{"imphash", "imp_hash", "import hash", "authentihash", "richhash", "rich_hash", "telfhash", "pehash", "ja3", "ja3s",
+	"thumbprint", "serial", "serial number", "serial_number", "serialnumber", "guid", "validationkey", "decryptionkey"}
+
 // otherDigest reports whether the text just before a digest names another kind of digest, as "IMPHASH=" does.
 func otherDigest(before []byte) bool {
-	before = bytes.ToLower(bytes.TrimRight(before, "\"'=: \t"))
-	for _, name := range []string{"imphash", "imp_hash", "authentihash", "richhash", "rich_hash", "telfhash", "serial", "guid"} {
+	before = bytes.ToLower(bytes.TrimRight(before[max(0, len(before)-32):], "\"'=:>|`*\\ \t"))
+	for _, name := range otherNames {
 		if bytes.HasSuffix(before, []byte(name)) {
 			return true
 		}
 	}
 	return false
+}
+
+// gitID reports whether the text just before a digest is the beginning of a web address that goes on with a git id.
+func gitID(before []byte) bool {
+	if !bytes.HasSuffix(before, []byte("/")) {
+		return false
+	}
+	before = before[max(0, len(before)-512):]
+	_, address, ok := bytes.Cut(before[bytes.LastIndexAny(before, " \t\r\n\"'<>()[]|,;")+1:], []byte("://"))
+	if !ok {
+		return false
+	}
+	for _, folder := range []string{"/commit/", "/commits/", "/blob/", "/tree/", "/raw/"} {
+		if bytes.HasSuffix(address, []byte(folder)) {
+			return true
+		}
+	}
+	return bytes.HasPrefix(address, []byte("gist.")) || bytes.HasPrefix(address, []byte("raw.githubusercontent.com/")) && bytes.Count(address, []byte("/")) == 3
 }
 
 // readHashList reads a list as the listings of a feed: each line's hashes. Three different kinds of hash on one line name one file; only what

@@ -50,6 +50,13 @@ type blocks struct {
 
 const blockSize = 256 << 10
 
+// streamError marks an error that came with the input's own bytes: it is packed and damaged, cut, or on a broken disk. It is the input's
+// fault, not the sink's.
+type streamError struct{ err error }
+
+func (s *streamError) Error() string { return s.err.Error() }
+func (s *streamError) Unwrap() error { return s.err }
+
 func (b *blocks) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 {
 		if b.err != nil {
@@ -64,6 +71,9 @@ func (b *blocks) Read(p []byte) (int, error) {
 			var m int
 			m, b.err = b.r.Read(b.buf[n:])
 			n += m
+		}
+		if b.err != nil && !errors.Is(b.err, io.EOF) {
+			b.err = &streamError{b.err}
 		}
 		b.rest = b.buf[:n]
 		b.sum.Write(b.rest)
@@ -80,8 +90,9 @@ func (b *blocks) Read(p []byte) (int, error) {
 // open begins to read: it looks at the first bytes, and turns UTF-16 and a byte order mark into plain UTF-8.
 func (in *Input) open() (*lines, []byte, error) {
 	raw := bufio.NewReaderSize(in.blocks, maxLine)
+	// An error after the first bytes comes again when they have been read; what came before it is not lost.
 	head, err := raw.Peek(sniffed)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
 		return nil, nil, err
 	}
 	wide := bytes.HasPrefix(head, []byte{0xFF, 0xFE}) || bytes.HasPrefix(head, []byte{0xFE, 0xFF})
@@ -98,7 +109,7 @@ func (in *Input) open() (*lines, []byte, error) {
 		}
 	}
 	head, err = raw.Peek(sniffed)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
 		return nil, nil, err
 	}
 	return &lines{Reader: raw}, bytes.Clone(head), nil
@@ -124,8 +135,8 @@ func (l *lines) next() ([]byte, error) {
 	switch {
 	case err == nil:
 		return line[:len(line)-1], nil
-	case errors.Is(err, io.EOF) && len(line) > 0:
-		return line, nil
+	case !errors.Is(err, bufio.ErrBufferFull) && len(line) > 0:
+		return line, nil // the error comes again, alone
 	case errors.Is(err, bufio.ErrBufferFull):
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = l.ReadSlice('\n')

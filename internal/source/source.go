@@ -7,9 +7,11 @@ package source
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -129,13 +131,13 @@ func detect(head []byte, feed bool) Format {
 	}
 	trimmed := bytes.TrimLeft(head, " \t\r\n\x00")
 	first, _, _ := bytes.Cut(trimmed, []byte("\n"))
-	if bytes.HasPrefix(trimmed, []byte("{")) && bytes.Contains(first, []byte(`"source"`)) && looksLikeObservation(first) {
+	if bytes.HasPrefix(trimmed, []byte("{")) && looksLikeObservation(first) {
 		return Observations
 	}
 	xml := bytes.Index(head, []byte("<Event"))
-	json := bytes.IndexByte(head, '{')
+	object := bytes.IndexByte(head, '{')
 	switch {
-	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && json >= 0:
+	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && object >= 0:
 		return SysmonJSON
 	case xml >= 0 && (bytes.Contains(head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(head, []byte("<EventData"))):
 		return SysmonXML
@@ -143,8 +145,17 @@ func detect(head []byte, feed bool) Format {
 	return ""
 }
 
-// looksLikeObservation reports whether a line has the source object and one fact of the NDJSON form.
+var sourceObject = regexp.MustCompile(`"source"\s*:\s*\{`)
+
+// looksLikeObservation reports whether a line has the source of the NDJSON form: an object with type and name. Other JSON has a source
+// too, as a text or of other make. A line that is no JSON, or not wholly in sight, is told by the source and the name of a fact.
 func looksLikeObservation(line []byte) bool {
+	var o struct{ Source map[string]any }
+	if err := json.Unmarshal(line, &o); err == nil {
+		return o.Source["type"] != nil && o.Source["name"] != nil
+	} else if json.Valid(line) || !sourceObject.Match(line) {
+		return false
+	}
 	return slices.ContainsFunc(intel.Kinds(), func(kind string) bool { return bytes.Contains(line, []byte(`"`+kind+`"`)) })
 }
 
@@ -160,20 +171,36 @@ type reader struct {
 
 // refuse tells the sink of a part that was not read.
 func (r *reader) refuse(line int64, field, reason string) {
-	r.sink.Refuse(intel.Refusal{Input: r.name, Line: line, Field: field, Reason: reason})
+	r.sink.Refuse(intel.Refusal{Input: r.name, Line: line, Field: short(field), Reason: short(reason)})
 }
 
-// observe hands an observation on; one that does not pass its check is refused at line.
-func (r *reader) observe(line int64, o *intel.Observation) error {
-	if err := o.Check(); err != nil {
-		var refusal *intel.Refusal
-		if !errors.As(err, &refusal) {
-			return err
-		}
-		r.refuse(line, refusal.Field, refusal.Reason)
-		return nil
+// maxTold bounds the foreign text in a refusal, in bytes.
+const maxTold = 1024
+
+func short(s string) string {
+	if len(s) <= maxTold {
+		return s
 	}
-	return r.sink.Observe(*o)
+	return strings.ToValidUTF8(s[:maxTold], "") + "…"
+}
+
+// observe hands an observation on; one that does not pass its check, or that the sink refuses, is refused at line.
+func (r *reader) observe(line int64, o *intel.Observation) error {
+	err := o.Check()
+	if err == nil {
+		err = r.sink.Observe(*o)
+	}
+	return r.refusal(line, err)
+}
+
+// refusal tells the sink of an error that is a refusal of something at line; any other comes back.
+func (r *reader) refusal(line int64, err error) error {
+	var refusal *intel.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	r.refuse(line, refusal.Field, refusal.Reason)
+	return nil
 }
 
 // clean makes foreign text fit for an observation: UTF-8, without NUL.
@@ -199,7 +226,9 @@ func (r *reader) each(f func(line []byte, number int64) error) error {
 		if r.in.number&0xFFF == 0 && r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+		// A byte order mark in the middle comes from files that were put one after another.
+		line = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(line), []byte("\uFEFF")))
+		if len(line) == 0 {
 			continue
 		}
 		r.result.Records++

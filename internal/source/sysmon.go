@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"sort"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -105,7 +107,7 @@ func (s *sysmon) intern(b []byte) string {
 		return t
 	}
 	t := clean(string(b))
-	if len(s.names) < 1<<16 {
+	if len(s.names) < 1<<16 && len(b) <= 512 {
 		s.names[string(b)] = t
 	}
 	return t
@@ -311,17 +313,13 @@ func (s *sysmon) end() error {
 }
 
 // fileOf finds the file that a stream belongs to: the latest before it that the same process wrote at the same path, else the first after.
-func (s *sysmon) fileOf(st stream) (file intel.Hashes) {
-	for _, f := range s.files[st.key] {
-		if f.order > st.order && !file.IsZero() {
-			break
-		}
-		file = f.file
-		if f.order > st.order {
-			break
-		}
+func (s *sysmon) fileOf(st stream) intel.Hashes {
+	files := s.files[st.key] // in order
+	if len(files) == 0 {
+		return intel.Hashes{}
 	}
-	return file
+	after := sort.Search(len(files), func(i int) bool { return files[i].order > st.order })
+	return files[max(after-1, 0)].file
 }
 
 // zoneTransfer reads the address and the referrer in a Zone.Identifier stream; its line breaks may have become blanks. An address that
@@ -366,16 +364,25 @@ func guid(s string) string {
 	return strings.ToUpper(s)
 }
 
+// betweenHashes reports whether the character parts hashes: a comma, a blank of any kind, a mark without width.
+func betweenHashes(c rune) bool {
+	return c == ',' || c == ';' || unicode.IsSpace(c) || unicode.Is(unicode.Cf, c)
+}
+
 // parseHashes reads "SHA1=…,MD5=…,SHA256=…,IMPHASH=…" in any order and subset. What is no hash is refused; the others stand.
 func (s *sysmon) parseHashes(line int64, field, text string) (file intel.Hashes, imphash string) {
-	for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == ';' || c == ' ' }) {
+	for part := range strings.FieldsFuncSeq(text, betweenHashes) {
 		name, value, named := strings.Cut(part, "=")
 		if !named {
 			name, value = "", part
 		}
 		if strings.EqualFold(name, "IMPHASH") {
-			if len(value) == 32 && isHex([]byte(value)) && strings.Trim(value, "0") != "" {
+			switch {
+			case value == "-", strings.EqualFold(value, "Unknown"), strings.Trim(value, "0") == "": // an image without imports
+			case len(value) == 32 && isHex([]byte(value)):
 				imphash = strings.ToLower(value)
+			default:
+				s.r.refuse(line, field, "an IMPHASH has 32 hex digits")
 			}
 			continue
 		}
@@ -411,7 +418,9 @@ func sysmonTime(s string) (time.Time, error) {
 			y, mo, d := number(s[0:4]), number(s[5:7]), number(s[8:10])
 			h, mi, sec := number(s[11:13]), number(s[14:16]), number(s[17:19])
 			if y >= 1970 && mo >= 1 && mo <= 12 && d >= 1 && d <= 31 && h >= 0 && h < 24 && mi >= 0 && mi < 60 && sec >= 0 && sec <= 60 {
-				return time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC), nil
+				if t := time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC); t.Day() == d || sec == 60 {
+					return t, nil
+				}
 			}
 			return time.Time{}, errTime
 		}

@@ -3,13 +3,9 @@ package source
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/Velocidex/ordereddict"
-	"www.velocidex.com/golang/evtx"
 
 	"spoor/internal/intel"
 )
@@ -50,7 +46,7 @@ func readSysmonEVTX(r *reader) error {
 			break
 		}
 		if err != nil {
-			return err
+			return errors.Join(err, s.end())
 		}
 		if !bytes.HasPrefix(chunk, []byte("ElfChnk\x00")) {
 			if n < used && len(bytes.Trim(chunk, "\x00")) > 0 {
@@ -58,93 +54,66 @@ func readSysmonEVTX(r *reader) error {
 			}
 			continue
 		}
-		records, want, err := parseChunk(chunk)
-		if err != nil {
-			r.refuse(0, "", fmt.Sprintf("chunk %d: %v", n, err))
+		if err := evtxChunkRecords(s, n, chunk); err != nil {
+			return err
 		}
-		r.result.Records += int64(want)
-		if err == nil && len(records) < want {
-			r.refuse(0, "", fmt.Sprintf("chunk %d: %d of %d records cannot be read", n, want-len(records), want))
+	}
+	// Also of an input that is cut, all that was read is told.
+	return s.end()
+}
+
+// evtxChunkRecords reads the records of one chunk, which follow one another. Where the row is broken it goes on at the next record.
+func evtxChunkRecords(s *sysmon, n int, chunk []byte) error {
+	r := s.r
+	x := binXML{b: chunk, names: map[int]string{}}
+	// The chunk says where its records end. Behind that stand records that it does not count yet, when the log was copied while it was written
+	// to: they go on with the next number. Or what is left of older ones.
+	end := min(int64(binary.LittleEndian.Uint32(chunk[48:])), evtxChunk)
+	at, last := evtxRecords, uint64(0)
+	for {
+		size := evtxRecordSize(chunk[at:])
+		if size == 0 {
+			if int64(at) >= end {
+				return nil
+			}
+			next := at + 1
+			for next < len(chunk) && evtxRecordSize(chunk[next:]) == 0 {
+				next++
+			}
+			r.refuse(0, "", fmt.Sprintf("chunk %d is not readable from byte %d to %d", n, at, next))
+			at = next
+			continue
 		}
-		for _, rec := range records {
-			if err := evtxRecord(s, rec); err != nil {
+		id := binary.LittleEndian.Uint64(chunk[at+8:])
+		if int64(at) >= end && id != last+1 {
+			return nil
+		}
+		last = id
+		r.result.Records++
+		e, matters, err := x.event(at+evtxRecordHeader, at+size-4)
+		e.line = int64(id & (1<<63 - 1))
+		at += size
+		switch {
+		case err != nil:
+			r.refuse(e.line, "", fmt.Sprintf("not readable in chunk %d: %v", n, err))
+		case !matters || !e.isSysmon():
+			r.result.Other++
+		case !s.repeated(x.raw):
+			if err := s.take(&e); err != nil {
 				return err
 			}
 		}
 	}
-	return s.end()
 }
 
-// parseChunk parses one chunk. The parser trusts what the chunk says of itself, so the chain of records is walked here first, and
-// only as many as are whole are asked of it; whatever it still stumbles over is an error of this chunk alone.
-func parseChunk(chunk []byte) (records []*evtx.EventRecord, want int, err error) {
-	for at := evtxRecords; at+evtxRecordHeader <= len(chunk) && binary.LittleEndian.Uint32(chunk[at:]) == 0x2a2a; {
-		size := int(binary.LittleEndian.Uint32(chunk[at+4:]))
-		if size < evtxRecordHeader+4 || size > len(chunk)-at {
-			break
-		}
-		want++
-		at += size
+// evtxRecordSize returns the size of the record at the beginning of b, which stands before and behind it, and 0 when there is none.
+func evtxRecordSize(b []byte) int {
+	if len(b) < evtxRecordHeader+4 || !bytes.HasPrefix(b, []byte("**\x00\x00")) {
+		return 0
 	}
-	if want == 0 {
-		return nil, 0, nil
+	size := int64(binary.LittleEndian.Uint32(b[4:]))
+	if size < evtxRecordHeader+4 || size > int64(len(b)) || int64(binary.LittleEndian.Uint32(b[size-4:])) != size {
+		return 0
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			records, err = nil, fmt.Errorf("not readable: %v", p)
-		}
-	}()
-	c, err := evtx.NewChunk(bytes.NewReader(chunk), 0)
-	if err != nil {
-		return nil, want, err
-	}
-	c.Header.FirstEventRecNumber, c.Header.LastEventRecNumber = 1, uint64(want)
-	records, err = c.Parse(0)
-	return records, want, err
-}
-
-// evtxRecord reads one record of a log.
-func evtxRecord(s *sysmon, rec *evtx.EventRecord) error {
-	r := s.r
-	top, ok := rec.Event.(*ordereddict.Dict)
-	if !ok {
-		r.result.Other++
-		return nil
-	}
-	raw, err := json.Marshal(top)
-	if err != nil {
-		r.refuse(int64(rec.Header.RecordID), "", "the record's content is not readable")
-		return nil
-	}
-	if !mayMatter(raw) {
-		r.result.Other++
-		return nil
-	}
-	line := int64(rec.Header.RecordID)
-	e := event{line: line}
-	event, _ := ordereddict.GetMap(top, "Event")
-	if event == nil {
-		r.result.Other++
-		return nil
-	}
-	e.provider, _ = ordereddict.GetString(event, "System.Provider.Name")
-	e.channel, _ = ordereddict.GetString(event, "System.Channel")
-	host, _ := ordereddict.GetString(event, "System.Computer")
-	e.host = clean(host)
-	e.id, _ = ordereddict.GetInt(event, "System.EventID.Value")
-	if data, ok := ordereddict.GetMap(event, "EventData"); ok {
-		for _, k := range data.Keys() {
-			if v, ok := data.Get(k); ok && v != nil {
-				e.set(k, clean(fmt.Sprint(v)))
-			}
-		}
-	}
-	if !e.isSysmon() {
-		r.result.Other++
-		return nil
-	}
-	if s.repeated(raw) {
-		return nil
-	}
-	return s.take(&e)
+	return int(size)
 }

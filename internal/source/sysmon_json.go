@@ -18,7 +18,7 @@ func readSysmonJSON(r *reader) error {
 	s := newSysmon(r)
 	p := jsonEvents{s: s}
 	head, err := r.in.Peek(sniffed)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
 		return err
 	}
 	if oneALine(head) {
@@ -45,8 +45,9 @@ func readSysmonJSON(r *reader) error {
 	return errors.Join(err, s.end())
 }
 
-// oneALine reports whether the first line that holds an object holds it whole.
+// oneALine reports whether the first line that holds an object holds it whole, or is cut and the next line begins another.
 func oneALine(head []byte) bool {
+	begun := false
 	for line := range bytes.Lines(head) {
 		if len(line) == len(head) && len(head) == sniffed {
 			return true // a line so long that its end is not in sight
@@ -55,7 +56,13 @@ func oneALine(head []byte) bool {
 		if len(line) == 0 {
 			continue
 		}
-		return json.Valid(line) && line[0] == '{' || line[0] == '{' && len(line) > 2 && line[len(line)-1] != '{'
+		switch opens := line[0] == '{'; {
+		case begun, !opens:
+			return opens
+		case json.Valid(line):
+			return true
+		}
+		begun = true
 	}
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // readSysmonXML reads <Event> elements: one a line among anything else (Splunk), or a whole document (wevtutil). What stands between
@@ -24,7 +25,7 @@ func readSysmonXML(r *reader) error {
 			r.refuse(line, "", "not an event in XML: "+err.Error())
 			return nil
 		}
-		e := event{line: line, id: max(number(x.System.EventID), 0), provider: x.System.Provider.Name, channel: x.System.Channel, host: clean(x.System.Computer)}
+		e := event{line: line, id: max(number(strings.TrimSpace(x.System.EventID)), 0), provider: x.System.Provider.Name, channel: x.System.Channel, host: clean(x.System.Computer)}
 		for _, d := range x.EventData.Data {
 			e.set(d.Name, clean(d.Text))
 		}
@@ -113,6 +114,17 @@ func eachElement(r *reader, f func(raw []byte, line int64) error) error {
 				line = line[i:]
 			}
 			end := bytes.Index(line, []byte("</Event>"))
+			// Another event that begins before this one ends: this one was cut.
+			own := 0
+			if len(element) == 0 {
+				own = 1 // the line begins with this one
+			}
+			if next := elementStart(line[own:]); next >= 0 && (end < 0 || next+own < end) {
+				r.result.Records++
+				r.refuse(begin, "", "another event begins within this event")
+				begin, element, line = r.in.number, element[:0], line[next+own:]
+				continue
+			}
 			if end < 0 {
 				if len(element)+len(line) > maxLine {
 					r.refuse(begin, "", fmt.Sprintf("an event longer than %d bytes", maxLine))

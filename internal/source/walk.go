@@ -14,8 +14,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -32,7 +32,8 @@ const (
 	maxSpool   = 8 << 30 // of one zip within another archive, which must be kept on disk to be read
 )
 
-// Visit takes the inputs that Walk finds. An error ends the walk and comes back from it.
+// Visit takes the inputs that Walk finds. An error ends the walk and comes back from it, unless it is that the input's own bytes cannot be
+// read on: then the input is refused, and the walk goes on.
 type Visit func(in *Input) error
 
 // Walk visits every input under the paths: files, directories in the order of their names, and the members of zip, gz, bz2, zst and tar,
@@ -49,7 +50,8 @@ func Walk(ctx context.Context, paths []string, visit Visit, refuse func(intel.Re
 			}
 			continue
 		}
-		err = filepath.WalkDir(p, func(name string, entry fs.DirEntry, err error) error {
+		// With its separator a path that is a link to a directory is taken for the directory.
+		err = filepath.WalkDir(p+string(filepath.Separator), func(name string, entry fs.DirEntry, err error) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -94,13 +96,13 @@ func walkFile(ctx context.Context, name string, visit Visit, refuse func(intel.R
 		return nil
 	}
 	u := &unpacker{ctx: ctx, visit: visit, refuse: refuse, packed: max(info.Size(), 1)}
-	return u.open(name, f, f, info.Size(), 0)
+	return u.whole(name, f, f, info.Size())
 }
 
 // WalkReader visits the inputs in a stream, as Walk does in a file.
 func WalkReader(ctx context.Context, name string, r io.Reader, visit Visit, refuse func(intel.Refusal)) error {
 	u := &unpacker{ctx: ctx, visit: visit, refuse: refuse, packed: freeBytes}
-	return u.open(name, r, nil, -1, 0)
+	return u.whole(name, r, nil, -1)
 }
 
 // unpacker unfolds one file on disk.
@@ -113,29 +115,58 @@ type unpacker struct {
 	members  int
 }
 
-var errBomb = fmt.Errorf("it unpacks to more than %d times its size: given up", maxRatio)
-
-// counted bounds what is unpacked.
-type counted struct {
-	u *unpacker
-	r io.Reader
+// whole visits what the file or stream holds.
+func (u *unpacker) whole(name string, r io.Reader, at io.ReaderAt, size int64) error {
+	err := u.open(name, r, at, size, 0)
+	var g *givenUp
+	if errors.As(err, &g) {
+		u.refuse(intel.Refusal{Input: name, Reason: g.Error()})
+		return nil
+	}
+	return err
 }
 
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
+// givenUp says that a file unfolds to more than a bound: all the rest of it is left.
+type givenUp struct{ why string }
+
+func (g *givenUp) Error() string { return g.why + ": the rest of it is given up" }
+
+var errBomb = &givenUp{fmt.Sprintf("it unpacks to more than %d times its size", maxRatio)}
+
+// counted bounds what is unpacked, all layers together.
+type counted struct {
+	u   *unpacker
+	r   io.Reader
+	err error // comes again: who looks ahead may pass over it once
+}
+
+func (c *counted) Read(p []byte) (n int, err error) {
+	if c.err == nil {
+		c.err = c.u.ctx.Err()
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, c.err = c.r.Read(p)
 	c.u.unpacked += int64(n)
 	if c.u.unpacked > freeBytes && c.u.unpacked/maxRatio > c.u.packed {
-		return n, errBomb
+		c.err = errBomb
 	}
-	return n, err
+	return n, c.err
 }
 
 // open visits a stream, or what is packed in it. at, when not nil, reads the same bytes at any place.
 func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(512)
-	if err != nil && !errors.Is(err, io.EOF) {
-		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + err.Error()})
+	var over *givenUp
+	switch {
+	case u.ctx.Err() != nil:
+		return u.ctx.Err()
+	case errors.As(err, &over):
+		return err
+	case err != nil && !errors.Is(err, io.EOF) && len(head) == 0:
+		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + cause(err)})
 		return nil
 	}
 	kind := packing(head)
@@ -149,10 +180,10 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 			return nil
 		}
 		var v *visitError
-		if errors.As(err, &v) || u.ctx.Err() != nil {
+		if errors.As(err, &v) || errors.As(err, &over) || u.ctx.Err() != nil {
 			return err
 		}
-		u.refuse(intel.Refusal{Input: name, Reason: fmt.Sprintf("%s: %v", kind, err)})
+		u.refuse(intel.Refusal{Input: name, Reason: kind + ": " + cause(err)})
 		return nil
 	}
 	switch kind {
@@ -163,33 +194,39 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		if err != nil {
 			return fault(err)
 		}
-		return u.open(inner(name, ".gz", ".tgz"), counted{u, z}, nil, -1, depth+1)
+		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: z}, nil, -1, depth+1)
 	case "bzip2":
-		return u.open(inner(name, ".bz2"), counted{u, bzip2.NewReader(buffered)}, nil, -1, depth+1)
+		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, -1, depth+1)
 	case "zstd":
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return fault(err)
 		}
 		defer z.Close()
-		return u.open(inner(name, ".zst"), counted{u, z}, nil, -1, depth+1)
+		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, -1, depth+1)
 	case "tar":
 		return fault(u.tar(name, buffered, depth))
 	}
 	if err := u.visit(NewInput(name, buffered)); err != nil {
-		var refusal *intel.Refusal
+		var own *streamError
 		switch {
-		case u.ctx.Err() != nil:
-		case errors.As(err, &refusal):
-			u.refuse(*refusal)
-			return nil
-		case errors.Is(err, errBomb), packError(err):
-			u.refuse(intel.Refusal{Input: name, Reason: err.Error()})
-			return nil
+		case u.ctx.Err() != nil || !errors.As(err, &own):
+			return &visitError{err}
+		case errors.As(own, &over):
+			return own
 		}
-		return &visitError{err}
+		u.refuse(intel.Refusal{Input: name, Reason: "reading: " + cause(own)})
 	}
 	return nil
+}
+
+// cause is what an error says without the path, which the refusal names itself; that of a zip kept in a file for a while says nothing.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
 }
 
 // visitError marks an error that is not the archive's.
@@ -197,13 +234,6 @@ type visitError struct{ err error }
 
 func (v *visitError) Error() string { return v.err.Error() }
 func (v *visitError) Unwrap() error { return v.err }
-
-// packError reports whether an error says that packed bytes are damaged or cut.
-func packError(err error) bool {
-	return slices.ContainsFunc([]error{gzip.ErrChecksum, gzip.ErrHeader, zip.ErrChecksum, zip.ErrFormat, zip.ErrAlgorithm, io.ErrUnexpectedEOF,
-		tar.ErrHeader, zstd.ErrCRCMismatch, zstd.ErrMagicMismatch, zstd.ErrWindowSizeExceeded, zstd.ErrDecoderSizeExceeded},
-		func(e error) bool { return errors.Is(err, e) }) || strings.Contains(err.Error(), "flate:") || strings.Contains(err.Error(), "bzip2") || strings.Contains(err.Error(), "zstd")
-}
 
 // packing recognises what an input is packed with, "" when it is not.
 func packing(head []byte) string {
@@ -230,7 +260,7 @@ func inner(name string, suffixes ...string) string {
 			if s == ".tgz" {
 				cut += ".tar"
 			}
-			return name + "!" + path.Base(filepath.ToSlash(cut))
+			return name + "!" + cut[strings.LastIndexAny(filepath.ToSlash(cut), "/!")+1:]
 		}
 	}
 	return name + "!"
@@ -238,7 +268,7 @@ func inner(name string, suffixes ...string) string {
 
 func (u *unpacker) member() error {
 	if u.members++; u.members > maxMembers {
-		return fmt.Errorf("more than %d members: given up", maxMembers)
+		return &givenUp{fmt.Sprintf("it holds more than %d members", maxMembers)}
 	}
 	return u.ctx.Err()
 }
@@ -258,16 +288,28 @@ func (u *unpacker) tar(name string, r io.Reader, depth int) error {
 		if err := u.member(); err != nil {
 			return err
 		}
-		if h.Typeflag != tar.TypeReg || junk(h.Name) {
+		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse || junk(h.Name) {
 			continue
 		}
-		if err := u.open(name+"!"+cleanName(h.Name), t, nil, -1, depth+1); err != nil {
+		// Counted, because a sparse member unfolds, too.
+		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, -1, depth+1); err != nil {
 			return err
 		}
 	}
 }
 
-func cleanName(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?") }
+// cleanName makes a member's name fit to be told: UTF-8 of bounded length, without what a terminal obeys.
+func cleanName(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) {
+			return '?'
+		}
+		return c
+	}, short(strings.ToValidUTF8(s, "?")))
+}
+
+// zipMethods names the methods of packing that are not read.
+var zipMethods = map[uint16]string{1: "shrink", 6: "implode", 9: "deflate64", 14: "LZMA", 95: "xz", 98: "PPMd", 99: "AES"}
 
 func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
 	if at == nil { // a zip is read from its end: one within a stream goes through a file
@@ -290,6 +332,8 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 		return err
 	}
 	z.RegisterDecompressor(zstd.ZipMethodWinZip, zstd.ZipDecompressor())
+	z.RegisterDecompressor(zstd.ZipMethodPKWare, zstd.ZipDecompressor())
+	z.RegisterDecompressor(12, func(r io.Reader) io.ReadCloser { return io.NopCloser(bzip2.NewReader(r)) })
 	for _, f := range z.File {
 		if err := u.member(); err != nil {
 			return err
@@ -303,11 +347,19 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 			continue
 		}
 		m, err := f.Open()
-		if err != nil {
-			u.refuse(intel.Refusal{Input: member, Reason: fmt.Sprintf("zip: %v (method %d)", err, f.Method)})
+		if errors.Is(err, zip.ErrAlgorithm) {
+			method, ok := zipMethods[f.Method]
+			if !ok {
+				method = fmt.Sprintf("method %d", f.Method)
+			}
+			u.refuse(intel.Refusal{Input: member, Reason: "packed with " + method + ", which is not read; unpack it first"})
 			continue
 		}
-		err = u.open(member, counted{u, m}, nil, -1, depth+1)
+		if err != nil {
+			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + cause(err)})
+			continue
+		}
+		err = u.open(member, &counted{u: u, r: m}, nil, -1, depth+1)
 		m.Close()
 		if err != nil {
 			return err
