@@ -81,7 +81,7 @@ func untilDone(ctx context.Context, r io.Reader) io.Reader {
 	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
 	go func() {
 		_, err := io.CopyBuffer(in, struct{ io.Reader }{r}, make([]byte, 256<<10)) // a file's own WriteTo has a smaller buffer
-		in.CloseWithError(err) // nil: the end
+		in.CloseWithError(err)                                                     // nil: the end
 	}()
 	return out
 }
