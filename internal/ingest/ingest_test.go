@@ -259,9 +259,8 @@ func TestFaults(t *testing.T) {
 		"not JSON at byte #: invalid character 'o' in literal null (expecting 'u')":                                                1,
 		"not JSON: the line ends before the object does":                                                                           1,
 		"# facts on the line; give exactly one of attribute, sighting, relation, access, download, detection, listing, signature,": 1,
-		"a JSON array where a intel.observationJSON belongs":                                                                       1,
-		"… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                        2,
-		"…… is not a hash: # characters; give an MD# (# hex digits), SHA-# (#) or SHA-# (#)":                                       1,
+		"a JSON array where an object belongs":                                                                                     1,
+		"file.md5":                                                                                                                 3,
 	}
 	if diff := cmp.Diff(want, got.Faults); diff != "" {
 		t.Error(diff)
