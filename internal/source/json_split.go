@@ -23,12 +23,8 @@ func (p *jsonEvents) read() error {
 	s := splitter{r: r, emit: p.object, fresh: true}
 	begins, whole := true, 0 // whole counts the lines in a row that were whole objects
 	for {
-		part, err := r.in.ReadSlice('\n')
-		ends := !errors.Is(err, bufio.ErrBufferFull)
-		if ends && err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		last := ends && err != nil
+		part, readErr := r.in.ReadSlice('\n')
+		ends := !errors.Is(readErr, bufio.ErrBufferFull)
 		if begins && len(part) > 0 {
 			r.in.number++
 		}
@@ -47,6 +43,7 @@ func (p *jsonEvents) read() error {
 				r.refuse(r.in.number, "", "not a whole JSON object on the line")
 				taken = true
 			case line[0] == '{' && line[len(line)-1] == '}':
+				var err error
 				if taken, err = p.line(line, whole < firstLines); err != nil {
 					return err
 				}
@@ -60,9 +57,14 @@ func (p *jsonEvents) read() error {
 				return err
 			}
 		}
-		if begins = ends; last {
-			return s.end()
+		if begins = ends; !ends || readErr == nil {
+			continue
 		}
+		s.end()
+		if errors.Is(readErr, io.EOF) {
+			return nil
+		}
+		return readErr
 	}
 }
 
@@ -260,9 +262,8 @@ func (s *splitter) cut(why string) {
 }
 
 // end tells of what the input ends within.
-func (s *splitter) end() error {
+func (s *splitter) end() {
 	if s.within() {
 		s.cut("the input ends within this object")
 	}
-	return nil
 }

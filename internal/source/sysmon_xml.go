@@ -176,11 +176,8 @@ func eachElement(r *reader, f func(raw []byte, line int64) error) error {
 	var begin int64
 	open, begins := false, true
 	for {
-		part, err := r.in.ReadSlice('\n')
-		full := errors.Is(err, bufio.ErrBufferFull)
-		if err != nil && !full && !errors.Is(err, io.EOF) {
-			return err
-		}
+		part, readErr := r.in.ReadSlice('\n')
+		full := errors.Is(readErr, bufio.ErrBufferFull)
 		if begins && len(part) > 0 {
 			r.in.number++
 		}
@@ -229,15 +226,18 @@ func eachElement(r *reader, f func(raw []byte, line int64) error) error {
 			at = stop
 		}
 		buf = buf[:copy(buf, buf[at:])]
-		if err != nil && !full {
-			break
+		if readErr == nil || full {
+			continue
 		}
+		if open {
+			r.result.Records++
+			r.refuse(begin, "", "the input ends within this event")
+		}
+		if errors.Is(readErr, io.EOF) {
+			return nil
+		}
+		return readErr
 	}
-	if open {
-		r.result.Records++
-		r.refuse(begin, "", "the input ends within this event")
-	}
-	return nil
 }
 
 var prefixedEvent = regexp.MustCompile(`<([A-Za-z_][\w.-]*:)Event[\s>]`)
