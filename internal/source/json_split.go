@@ -12,7 +12,7 @@ import (
 // The bounds of the splitter.
 const (
 	maxObject  = 4 << 20 // bytes of one object that are kept together
-	maxLevels  = 512     // of objects and arrays within each other
+	maxLevels  = 128     // of objects and arrays within each other
 	firstLines = 64      // are checked to be whole objects, before lines without a hash are taken for such by their ends
 )
 

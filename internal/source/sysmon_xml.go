@@ -198,17 +198,16 @@ func eachElement(r *reader, f func(raw []byte, line int64) error) error {
 				at += i
 				open, begin, seen = true, r.in.number, at
 			}
-			stop := bytes.Index(buf[max(at, seen-len(end)):], end)
-			if stop >= 0 {
-				stop += max(at, seen-len(end)) + len(end)
-			}
 			// Another event that begins before this one ends: this one was cut.
-			from := max(at+1, seen-len(start))
-			if next := nameStart(buf[min(from, len(buf)):], start); next >= 0 && (stop < 0 || from+next < stop) {
+			next, from := len(buf), min(max(at+1, seen-len(start)), len(buf))
+			if i := nameStart(buf[from:], start); i >= 0 {
+				next = from + i
+			}
+			stop := bytes.Index(buf[max(at, seen-len(end)):next], end)
+			if stop < 0 && next < len(buf) {
 				r.result.Records++
 				r.refuse(begin, "", "another event begins within this event")
-				at = from + next
-				begin, seen = r.in.number, at
+				at, begin, seen = next, r.in.number, next
 				continue
 			}
 			if stop < 0 {
@@ -219,13 +218,15 @@ func eachElement(r *reader, f func(raw []byte, line int64) error) error {
 				}
 				break
 			}
-			open = false
+			open, stop = false, max(at, seen-len(end))+stop+len(end)
 			if err := f(buf[at:stop], begin); err != nil {
 				return err
 			}
 			at = stop
 		}
-		buf = buf[:copy(buf, buf[at:])]
+		if at > 0 {
+			buf = buf[:copy(buf, buf[at:])]
+		}
 		if readErr == nil || full {
 			continue
 		}
