@@ -134,13 +134,14 @@ func detect(head []byte, feed bool) Format {
 	if bytes.HasPrefix(trimmed, []byte("{")) && looksLikeObservation(first) {
 		return Observations
 	}
-	xml := bytes.Index(head, []byte("<Event"))
-	object := bytes.IndexByte(head, '{')
+	xml := elementStart(head) >= 0 || prefixedEvent.Match(head)
 	switch {
-	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && object >= 0:
+	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && bytes.IndexByte(head, '{') >= 0:
 		return SysmonJSON
-	case xml >= 0 && (bytes.Contains(head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(head, []byte("<EventData"))):
+	case xml && (bytes.Contains(head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(head, []byte("EventData"))):
 		return SysmonXML
+	case bytes.HasSuffix(bytes.TrimRight(first, " \r"), []byte("}")) && bytes.Contains(first, []byte(`{"`)) && isRecord(first):
+		return SysmonJSON // an object a line, behind what a syslog daemon puts first
 	}
 	return ""
 }

@@ -364,9 +364,9 @@ func guid(s string) string {
 	return strings.ToUpper(s)
 }
 
-// betweenHashes reports whether the character parts hashes: a comma, a blank of any kind, a mark without width.
+// betweenHashes reports whether the character parts hashes: a comma or the like, a blank of any kind, a mark without width.
 func betweenHashes(c rune) bool {
-	return c == ',' || c == ';' || unicode.IsSpace(c) || unicode.Is(unicode.Cf, c)
+	return c == ',' || c == ';' || c == '|' || unicode.IsSpace(c) || unicode.Is(unicode.Cf, c)
 }
 
 // parseHashes reads "SHA1=…,MD5=…,SHA256=…,IMPHASH=…" in any order and subset. What is no hash is refused; the others stand.
@@ -451,5 +451,8 @@ func number(s string) (n int) {
 	return n
 }
 
-// mayMatter reports whether a record's bytes can hold what Spoor reads: every event that carries a hash names its field.
-func mayMatter(raw []byte) bool { return bytes.Contains(raw, []byte("Hash")) }
+// mayMatter reports whether a record's bytes can hold what Spoor reads: every event that carries a hash names its field, and a start, its
+// parent.
+func mayMatter(raw []byte) bool {
+	return bytes.Contains(raw, []byte("Hash")) || bytes.Contains(raw, []byte("ParentProcessG"))
+}

@@ -3,136 +3,20 @@ package source
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // readSysmonJSON reads Sysmon events as JSON in every shape met: flat (winlogbeat-like, NXLog), nested (winlog.event_data, Event.EventData),
-// EventData as a JSON string (Azure), with "#attributes" (evtx dumps), Name/Text pairs. Fields are known by their own name, wherever they
-// stand. One object a line is the fast way; pretty-printed objects and arrays of them go through a splitter.
+// EventData as a JSON string (Azure), with "#attributes" (evtx dumps), Name/Text pairs, keys with dots. Fields are known by their own name,
+// wherever they stand. One object a line is the fast way; pretty-printed objects, arrays of them and objects around such arrays go through
+// a splitter.
 func readSysmonJSON(r *reader) error {
-	s := newSysmon(r)
-	p := jsonEvents{s: s}
-	head, err := r.in.Peek(sniffed)
-	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
-		return err
-	}
-	if oneALine(head) {
-		err = r.each(func(line []byte, number int64) error {
-			if line[0] == '{' && line[len(line)-1] == '}' {
-				return p.object(line, number)
-			}
-			line = bytes.TrimSpace(bytes.TrimRight(line, ",]"))
-			line = bytes.TrimSpace(bytes.TrimLeft(line, "["))
-			switch {
-			case len(line) == 0:
-				r.result.Records--
-				return nil
-			case line[0] == '{' && line[len(line)-1] == '}':
-				return p.object(line, number)
-			}
-			r.refuse(number, "", "not a whole JSON object on the line")
-			return nil
-		})
-	} else {
-		err = p.split(r.in)
-	}
+	p := jsonEvents{s: newSysmon(r)}
 	// Also of an input that is cut, all that was read is told.
-	return errors.Join(err, s.end())
-}
-
-// oneALine reports whether the first line that holds an object holds it whole, or is cut and the next line begins another.
-func oneALine(head []byte) bool {
-	begun := false
-	for line := range bytes.Lines(head) {
-		if len(line) == len(head) && len(head) == sniffed {
-			return true // a line so long that its end is not in sight
-		}
-		line = bytes.Trim(line, " \t\r\n,[]")
-		if len(line) == 0 {
-			continue
-		}
-		switch opens := line[0] == '{'; {
-		case begun, !opens:
-			return opens
-		case json.Valid(line):
-			return true
-		}
-		begun = true
-	}
-	return true
-}
-
-// maxObject is the longest object that the splitter keeps together.
-const maxObject = 4 << 20
-
-// split finds the outermost objects of a stream, whatever stands between them, and reads each.
-func (p *jsonEvents) split(in *lines) error {
-	r := p.s.r
-	var object []byte
-	depth, line, begin := 0, int64(1), int64(0)
-	quoted, escaped, tooLong := false, false, false
-	for n := 0; ; n++ {
-		if n&0xFFFFF == 0 && r.ctx.Err() != nil {
-			return r.ctx.Err()
-		}
-		c, err := in.ReadByte()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if c == '\n' {
-			line++
-		}
-		if depth > 0 {
-			if len(object) < maxObject {
-				object = append(object, c)
-			} else {
-				tooLong = true
-			}
-		}
-		switch {
-		case quoted:
-			switch {
-			case escaped:
-				escaped = false
-			case c == '\\':
-				escaped = true
-			case c == '"':
-				quoted = false
-			}
-		case c == '"' && depth > 0:
-			quoted = true
-		case c == '{':
-			if depth == 0 {
-				object, begin, tooLong = append(object[:0], c), line, false
-			}
-			depth++
-		case c == '}' && depth > 0:
-			if depth--; depth > 0 {
-				continue
-			}
-			r.result.Records++
-			if tooLong {
-				r.refuse(begin, "", fmt.Sprintf("an object longer than %d bytes", maxObject))
-				continue
-			}
-			if err := p.object(object, begin); err != nil {
-				return err
-			}
-		}
-	}
-	if depth > 0 {
-		r.result.Records++
-		r.refuse(begin, "", "the input ends within this object")
-	}
-	return nil
+	return errors.Join(p.read(), p.s.end())
 }
 
 // jsonEvents reads objects into events.
@@ -141,30 +25,49 @@ type jsonEvents struct {
 	e event
 	// codes are kept apart until the end: the record's own ID goes before ECS's event.code.
 	id, code int
+	message  text // the event in words, where it has no fields
+	listed   bool // the value stands in a list
 	scratch  []byte
 }
 
-// object reads one JSON object.
+// object reads one JSON object and tells of its event.
 func (p *jsonEvents) object(raw []byte, line int64) error {
-	r := p.s.r
 	if !mayMatter(raw) {
-		r.result.Other++
+		p.s.r.result.Other++
 		return nil
 	}
+	if err := p.parse(raw, line); err != nil {
+		p.s.r.refuse(line, "", err.Error())
+		return nil
+	}
+	return p.event(raw)
+}
+
+// parse reads one JSON object into p.e.
+func (p *jsonEvents) parse(raw []byte, line int64) error {
 	p.e = event{line: line}
-	p.id, p.code = 0, 0
+	p.id, p.code, p.message = 0, 0, text{}
 	c := cursor{b: raw}
 	if err := p.value(&c, nil, nil, 0); err != nil {
-		r.refuse(line, "", fmt.Sprintf("not JSON at byte %d: %v", c.i+1, err))
-		return nil
+		return fmt.Errorf("not JSON at byte %d: %w", c.i+1, err)
 	}
 	if c.skipBlank(); c.i != len(raw) {
-		r.refuse(line, "", fmt.Sprintf("not JSON at byte %d: more after the object", c.i+1))
-		return nil
+		return fmt.Errorf("not JSON at byte %d: %w", c.i+1, errMore)
 	}
-	p.e.id = p.id
+	return nil
+}
+
+// event tells of the event in p.e, which was read from raw.
+func (p *jsonEvents) event(raw []byte) error {
+	r := p.s.r
+	if p.e.id == 0 {
+		p.e.id = p.id
+	}
 	if p.e.id == 0 {
 		p.e.id = p.code
+	}
+	if p.e.utcTime == "" && p.e.hashes == "" && p.message.b != nil {
+		p.e.setMessage(string(p.unescape(p.message, nil)))
 	}
 	if !p.e.isSysmon() {
 		r.result.Other++
@@ -186,6 +89,7 @@ var (
 	errEnds   = errors.New("it ends too early")
 	errDeep   = errors.New("nested too deeply")
 	errSyntax = errors.New("a character that does not belong there")
+	errMore   = errors.New("more after the object")
 )
 
 func (c *cursor) skipBlank() {
@@ -256,7 +160,10 @@ func (p *jsonEvents) value(c *cursor, parent, key []byte, depth int) error {
 				}
 				c.i++
 			}
-			if err := p.value(c, parent, key, depth+1); err != nil {
+			p.listed = true
+			err := p.value(c, parent, key, depth+1)
+			p.listed = false
+			if err != nil {
 				return err
 			}
 		}
@@ -282,7 +189,8 @@ func (p *jsonEvents) value(c *cursor, parent, key []byte, depth int) error {
 // members reads an object that stands under key. "#attributes" and the like do not count as a level.
 func (p *jsonEvents) members(c *cursor, under []byte, depth int) error {
 	c.i++
-	var name, value text // of a pair like {"Name":"Hashes","#text":"…"}
+	p.listed = false
+	var name, value text // of a pair like {"Name":"Hashes","#text":"…"} or {"#attributes":{"Name":"Hashes"},"#text":"…"}
 	for first := true; ; first = false {
 		c.skipBlank()
 		if c.i == len(c.b) {
@@ -333,6 +241,11 @@ func (p *jsonEvents) members(c *cursor, under []byte, depth int) error {
 		}
 		switch string(key) {
 		case "#attributes", "#text", "$", "_", "Value", "@attributes":
+			if c.i < len(c.b) && c.b[c.i] == '{' && isData(under) {
+				if t := nameIn(cursor{b: c.b, i: c.i}); t.b != nil {
+					name = t
+				}
+			}
 			if err := p.value(c, under, under, depth+1); err != nil {
 				return err
 			}
@@ -342,25 +255,78 @@ func (p *jsonEvents) members(c *cursor, under []byte, depth int) error {
 			}
 		}
 	}
-	if name.b != nil && value.b != nil && string(under) == "Data" {
+	if name.b != nil && value.b != nil && isData(under) {
 		return p.leaf(nil, name.b, value, depth)
 	}
 	return nil
 }
 
+// isData reports whether the pairs under a key are an event's fields.
+func isData(key []byte) bool {
+	return string(key) == "Data" || string(key) == "EventData" || string(key) == "event_data"
+}
+
+// nameIn returns the Name in an object of texts.
+func nameIn(c cursor) text {
+	for {
+		c.i++ // the brace, or the comma
+		var pair [2]text
+		for i := range pair {
+			if c.skipBlank(); i == 1 && c.i < len(c.b) && c.b[c.i] == ':' {
+				c.i++
+				c.skipBlank()
+			}
+			if c.i >= len(c.b) || c.b[c.i] != '"' {
+				return text{}
+			}
+			var err error
+			if pair[i], err = c.str(); err != nil {
+				return text{}
+			}
+		}
+		if string(pair[0].b) == "Name" {
+			return pair[1]
+		}
+		if c.skipBlank(); c.i >= len(c.b) || c.b[c.i] != ',' {
+			return text{}
+		}
+	}
+}
+
 // leaf keeps a value that is known by its key. The first that says something stands.
 func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 	e := &p.e
+	if i := bytes.LastIndexByte(key, '.'); i >= 0 { // "winlog.event_data.Hashes"
+		parent, key = key[:i], key[i+1:]
+		parent = parent[bytes.LastIndexByte(parent, '.')+1:]
+	}
 	var into *string
 	switch string(key) {
 	case "EventID", "event_id", "EventId", "EventCode":
 		if p.id == 0 {
-			p.id = max(number(string(t.b)), 0)
+			p.id = eventID(t.b)
 		}
 	case "code":
 		if p.code == 0 && string(parent) == "event" {
-			p.code = max(number(string(t.b)), 0)
+			p.code = eventID(t.b)
 		}
+	case "Id": // Get-WinEvent
+		if p.code == 0 && parent == nil {
+			p.code = eventID(t.b)
+		}
+	case "Message":
+		if parent == nil && p.message.b == nil {
+			p.message = t
+		}
+	case "_raw", "original": // the event as it was before Splunk or Elastic read it
+		if string(key) == "_raw" || string(parent) == "event" {
+			return p.whole(t)
+		}
+	case "MD5", "SHA1", "SHA256", "IMPHASH", "md5", "sha1", "sha256", "imphash":
+		if into = e.hashesAt(parent); into != nil {
+			*into += string(key) + "=" + string(t.b) + ","
+		}
+		return nil
 	case "SourceName", "ProviderName", "provider_name", "Provider_Name", "source_name":
 		into = &e.provider
 	case "Name", "@Name", "_Name":
@@ -377,14 +343,15 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		}
 	case "Channel", "channel", "log_name":
 		into = &e.channel
-	case "Computer", "computer_name", "ComputerName", "Hostname":
+	case "Computer", "computer_name", "ComputerName", "Hostname", "MachineName":
 		into = &e.host
 	case "UtcTime":
 		into = &e.utcTime
-	case "Hashes":
-		into = &e.hashes
-	case "Hash":
-		into = &e.hash
+	case "Hashes", "Hash":
+		if into = e.hashesAt(key); p.listed && *into != "" {
+			*into += "," + string(t.b)
+			return nil
+		}
 	case "Image":
 		into = &e.image
 	case "ImageLoaded":
@@ -436,6 +403,34 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 	}
 	p.scratch = p.unescape(t, p.scratch[:0])
 	*into = p.s.intern(p.scratch)
+	return nil
+}
+
+// hashesAt returns where the value of a key of hashes is kept, nil for another key.
+func (e *event) hashesAt(key []byte) *string {
+	switch string(key) {
+	case "Hashes":
+		return &e.hashes
+	case "Hash":
+		return &e.hash
+	}
+	return nil
+}
+
+// eventID reads an ID, which some writers make a fraction; 0 when it is none.
+func eventID(b []byte) int {
+	return max(number(string(bytes.TrimSuffix(bytes.TrimSpace(b), []byte(".0")))), 0)
+}
+
+// whole reads an event that stands as XML in a string.
+func (p *jsonEvents) whole(t text) error {
+	inner := bytes.TrimSpace(p.unescape(t, nil))
+	if elementStart(inner) != 0 {
+		return nil
+	}
+	if x, err := parseXMLEvent(inner, p.e.line); err == nil {
+		p.e.fill(&x)
+	}
 	return nil
 }
 

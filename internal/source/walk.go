@@ -194,7 +194,8 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		if err != nil {
 			return fault(err)
 		}
-		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: z}, nil, -1, depth+1)
+		z.Multistream(false)
+		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: &gzipMembers{z, buffered}}, nil, -1, depth+1)
 	case "bzip2":
 		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, -1, depth+1)
 	case "zstd":
@@ -227,6 +228,35 @@ func cause(err error) string {
 		err = p.Err
 	}
 	return err.Error()
+}
+
+// gzipMembers reads the members of a gzip one after another, and passes over what stands behind the last, as gzip does.
+type gzipMembers struct {
+	z  *gzip.Reader
+	in *bufio.Reader
+}
+
+func (g *gzipMembers) Read(p []byte) (int, error) {
+	for {
+		n, err := g.z.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) {
+				err = nil // the next call tells
+			}
+			return n, err
+		}
+		head, err := g.in.Peek(2)
+		switch {
+		case len(head) < 2 && err != nil && !errors.Is(err, io.EOF):
+			return 0, err
+		case !bytes.Equal(head, []byte{0x1F, 0x8B}):
+			return 0, io.EOF
+		}
+		if err := g.z.Reset(g.in); err != nil {
+			return 0, err
+		}
+		g.z.Multistream(false)
+	}
 }
 
 // visitError marks an error that is not the archive's.
