@@ -42,6 +42,8 @@ are opened, also within each other. The same input imported again counts nothing
 
 Every file or line that is not taken is named on stderr; the rest goes in.
 
+Formats:
+` + source.FormatHelp() + `
 Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 		Example: `  spoor import --data /var/lib/spoor /cases/17/logs
   spoor import --server https://spoor.example --token-file token sysmon.json.gz
@@ -76,7 +78,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 		},
 	}
 	p.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs: "+strings.Join(formats, ", "))
+	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs, by a name of the list above")
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
 	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
 	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; observations say it themselves")

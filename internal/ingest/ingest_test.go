@@ -270,7 +270,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestUnreadable holds that an input that cannot be read is refused, and the others go on.
+// TestUnreadable holds that an input that cannot be read is refused, and the others go on; an empty one lacks nothing.
 func TestUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"a.txt": "no format that is known\n", "b.ndjson": sightings(1), "c.gz": gzipped(t, sightings(3000))[:2000], "d.txt": "", "e.txt": "d41d8cd98f00b204e9800998ecf8427e\n"} {
@@ -287,7 +287,7 @@ func TestUnreadable(t *testing.T) {
 	for _, r := range s.Refusals {
 		got = append(got, strings.TrimPrefix(r.Error(), dir+string(filepath.Separator)))
 	}
-	for i, want := range []string{"a.txt: its format is not recognised", "c.gz!c: line ", "c.gz!c: reading: unexpected EOF", "d.txt: it is empty", "e.txt: it looks like a list of hashes: say with --feed NAME whose list it is"} {
+	for i, want := range []string{"a.txt: its format is not recognised", "c.gz!c: line ", "c.gz!c: reading: unexpected EOF", "e.txt: it looks like a list of hashes: say with --feed NAME whose list it is"} {
 		if i >= len(got) || !strings.HasPrefix(got[i], want) {
 			t.Errorf("refusal %d of %q; want %q", i, got, want)
 		}

@@ -7,12 +7,9 @@ package source
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,24 +22,6 @@ type Sink interface {
 	Observe(o intel.Observation) error
 	// Refuse takes notice of a part of the input that was not read; the rest goes on.
 	Refuse(r intel.Refusal)
-}
-
-// Format is the name of an input format, as --format takes it.
-type Format string
-
-// The formats.
-const (
-	Auto         Format = "auto"
-	SysmonJSON   Format = "sysmon-json"  // winlogbeat, NXLog, Azure, evtx dumps: one object a line, or a stream of objects
-	SysmonXML    Format = "sysmon-xml"   // <Event> elements, among anything else
-	SysmonEVTX   Format = "sysmon-evtx"  // Windows event log files
-	Observations Format = "observations" // Spoor's own NDJSON, docs/observations.md
-	HashList     Format = "hashes"       // text with hashes in it; the listings of a feed
-)
-
-// Formats lists what --format takes.
-func Formats() []Format {
-	return []Format{Auto, SysmonEVTX, SysmonXML, SysmonJSON, Observations, HashList}
 }
 
 // Options say how to read.
@@ -77,40 +56,19 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 	if err != nil {
 		return Result{}, fmt.Errorf("reading %s: %w", in.Name, err)
 	}
-	format := o.Format
-	if format == "" || format == Auto {
-		if format = detect(head, o.Feed != ""); format == "" {
-			why := "its format is not recognised; known are Sysmon as EVTX, XML and JSON, and observations as NDJSON (--format names one)"
-			if len(bytes.TrimSpace(head)) == 0 {
-				why = "it is empty"
-			} else if len(FindHashes(head)) > 0 {
-				why = "it looks like a list of hashes: say with --feed NAME whose list it is"
-			}
-			return Result{}, &intel.Refusal{Input: in.Name, Reason: why}
+	f, err := choose(in, head, &o)
+	if err != nil {
+		if f != nil {
+			return Result{Format: f.name}, err
 		}
+		return Result{}, err
 	}
-	if o.Feed != "" && format != HashList {
-		return Result{Format: format}, &intel.Refusal{Input: in.Name, Reason: fmt.Sprintf("it is %s, not a list: import it without --feed", format)}
-	}
-	if o.Feed == "" && format == HashList {
-		return Result{Format: format}, &intel.Refusal{Input: in.Name, Reason: "a list of hashes needs --feed NAME, to say whose list it is"}
+	if f == nil {
+		return Result{}, nil
 	}
 	r := &reader{ctx: ctx, in: text, name: in.Name, sink: sink, o: o}
-	r.result.Format, in.format = format, format
-	switch format {
-	case SysmonJSON:
-		err = readSysmonJSON(r)
-	case SysmonXML:
-		err = readSysmonXML(r)
-	case SysmonEVTX:
-		err = readSysmonEVTX(r)
-	case Observations:
-		err = readObservations(r)
-	case HashList:
-		err = readHashList(r)
-	default:
-		return Result{}, &intel.Refusal{Field: "format", Reason: fmt.Sprintf("there is no format %q; known are %v", format, Formats())}
-	}
+	r.result.Format, in.format = f.name, f.name
+	err = f.read(r)
 	if err != nil {
 		var refusal *intel.Refusal
 		if errors.As(err, &refusal) && refusal.Input == "" {
@@ -119,45 +77,6 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 		return r.result, fmt.Errorf("reading %s: %w", in.Name, err)
 	}
 	return r.result, nil
-}
-
-// detect recognises a format by the beginning of the input, "" when it does not.
-func detect(head []byte, feed bool) Format {
-	if bytes.HasPrefix(head, []byte("ElfFile\x00")) {
-		return SysmonEVTX
-	}
-	if feed {
-		return HashList
-	}
-	trimmed := bytes.TrimLeft(head, " \t\r\n\x00")
-	first, _, _ := bytes.Cut(trimmed, []byte("\n"))
-	if bytes.HasPrefix(trimmed, []byte("{")) && looksLikeObservation(first) {
-		return Observations
-	}
-	xml := elementStart(head) >= 0 || prefixedEvent.Match(head)
-	switch {
-	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['), bytes.HasPrefix(trimmed, []byte("Record ")) && bytes.IndexByte(head, '{') >= 0:
-		return SysmonJSON
-	case xml && (bytes.Contains(head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(head, []byte("EventData"))):
-		return SysmonXML
-	case bytes.HasSuffix(bytes.TrimRight(first, " \r"), []byte("}")) && bytes.Contains(first, []byte(`{"`)) && isRecord(first):
-		return SysmonJSON // an object a line, behind what a syslog daemon puts first
-	}
-	return ""
-}
-
-var sourceObject = regexp.MustCompile(`"source"\s*:\s*\{`)
-
-// looksLikeObservation reports whether a line has the source of the NDJSON form: an object with type and name. Other JSON has a source
-// too, as a text or of other make. A line that is no JSON, or not wholly in sight, is told by the source and the name of a fact.
-func looksLikeObservation(line []byte) bool {
-	var o struct{ Source map[string]any }
-	if err := json.Unmarshal(line, &o); err == nil {
-		return o.Source["type"] != nil && o.Source["name"] != nil
-	} else if json.Valid(line) || !sourceObject.Match(line) {
-		return false
-	}
-	return slices.ContainsFunc(intel.Kinds(), func(kind string) bool { return bytes.Contains(line, []byte(`"`+kind+`"`)) })
 }
 
 // reader is one Read under way.

@@ -117,3 +117,10 @@ func evtxRecordSize(b []byte) int {
 	}
 	return int(size)
 }
+
+func sniffEVTX(s *sample) int {
+	if bytes.HasPrefix(s.head, []byte("ElfFile\x00")) {
+		return 100
+	}
+	return 0
+}

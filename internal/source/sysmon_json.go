@@ -506,3 +506,15 @@ func hex4(b []byte) (r rune, ok bool) {
 	}
 	return r, true
 }
+
+func sniffSysmonJSON(s *sample) int {
+	switch {
+	case s.has("EventID"), s.has("winlog"), s.has("Event"):
+		return 60
+	case s.json(), bytes.HasPrefix(s.trimmed, []byte("Record ")) && bytes.IndexByte(s.head, '{') >= 0:
+		return 20
+	case bytes.HasSuffix(s.first, []byte("}")) && bytes.Contains(s.first, []byte(`{"`)) && isRecord(s.first):
+		return 20 // an object a line, behind what a syslog daemon puts first
+	}
+	return 0
+}

@@ -281,3 +281,11 @@ func xmlFields(in *bufio.Reader) ([]xmlField, error) {
 		}
 	}
 }
+
+func sniffSysmonXML(s *sample) int {
+	if (elementStart(s.head) >= 0 || prefixedEvent.Match(s.head)) &&
+		(bytes.Contains(s.head, []byte("schemas.microsoft.com/win/2004/08/events")) || bytes.Contains(s.head, []byte("EventData"))) && !s.json() {
+		return 80
+	}
+	return 0
+}

@@ -1,0 +1,19 @@
+package source
+
+// The formats, by name.
+const (
+	SysmonEVTX   Format = "sysmon-evtx"
+	SysmonXML    Format = "sysmon-xml"
+	SysmonJSON   Format = "sysmon-json"
+	Observations Format = "observations"
+	HashList     Format = "hashes"
+)
+
+// formats are all that can be read, the table that everything about them comes from.
+var formats = []format{
+	{name: SysmonEVTX, help: "Sysmon in Windows event log files", sniff: sniffEVTX, read: readSysmonEVTX},
+	{name: SysmonXML, help: "Sysmon as <Event> elements, among anything else", sniff: sniffSysmonXML, read: readSysmonXML},
+	{name: SysmonJSON, help: "Sysmon as JSON: winlogbeat, NXLog, Azure, dumps of event logs", sniff: sniffSysmonJSON, read: readSysmonJSON},
+	{name: Observations, help: "Spoor's own NDJSON, docs/observations.md", sniff: sniffObservations, read: readObservations},
+	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
+}
