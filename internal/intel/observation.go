@@ -193,7 +193,17 @@ type Publication struct {
 	Type  PublicationType `json:"type"`
 	Title string          `json:"title"`
 	URL   string          `json:"url,omitempty"`
+
+	// About the publication itself; kept once, with it, not with every file that it names.
+	Description string    `json:"description,omitempty"`
+	Published   time.Time `json:"published,omitzero"`
+	Updated     time.Time `json:"updated,omitzero"`
+	Tags        []string  `json:"tags,omitempty"` // at most 64
 }
+
+// MaxTags bounds the tags of a publication.
+const MaxTags = 64
+
 
 // FuzzyAlgorithm is a digest that resembles or groups but never identifies.
 type FuzzyAlgorithm string
@@ -692,7 +702,23 @@ func (p Publication) check() error {
 	if err := need("title", p.Title); err != nil {
 		return err
 	}
-	return text("url", p.URL)
+	if len(p.Tags) > MaxTags {
+		return &Refusal{Field: "tags", Reason: fmt.Sprintf("%d tags; at most %d", len(p.Tags), MaxTags)}
+	}
+	for _, tag := range p.Tags {
+		if err := need("tags", tag); err != nil {
+			return err
+		}
+	}
+	for _, t := range []struct {
+		name string
+		at   time.Time
+	}{{"published", p.Published}, {"updated", p.Updated}} {
+		if !t.at.IsZero() && (t.at.Before(earliest) || t.at.After(latest)) {
+			return &Refusal{Field: t.name, Reason: fmt.Sprintf("%s is outside 1970 to 2200", t.at.UTC().Format(time.RFC3339))}
+		}
+	}
+	return texts("url", p.URL, "description", p.Description)
 }
 
 func (f FuzzyHash) check() error {

@@ -106,7 +106,6 @@ func gitID(before []byte) bool {
 // readHashList reads a list as the listings of a feed: each line's hashes. Three different kinds of hash on one line name one file; only what
 // one line states together is tied together.
 func readHashList(r *reader) error {
-	src := intel.Source{Type: intel.FeedSource, Name: r.o.Feed, Marking: r.o.Marking}
 	return r.each(func(line []byte, number int64) error {
 		if line[0] == '#' {
 			r.result.Other++
@@ -136,8 +135,7 @@ func readHashList(r *reader) error {
 			}
 		}
 		for _, f := range files {
-			o := intel.Observation{Source: src, Time: r.o.Now, File: f, Fact: intel.Listing{Feed: r.o.Feed, Zone: r.o.Zone}}
-			if err := r.observe(number, &o); err != nil {
+			if err := r.list(number, r.feed(""), entry{file: f}); err != nil {
 				return err
 			}
 		}
