@@ -204,7 +204,6 @@ type Publication struct {
 // MaxTags bounds the tags of a publication.
 const MaxTags = 64
 
-
 // FuzzyAlgorithm is a digest that resembles or groups but never identifies.
 type FuzzyAlgorithm string
 
