@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 
 	"spoor/internal/intel"
 	"spoor/internal/kv"
@@ -147,17 +148,37 @@ var tagBounds = func() (b [256][]byte) {
 
 func tagBound(tag byte) []byte { return tagBounds[tag] }
 
+// target is what a range of a scan is read for.
+type target struct {
+	g     *graph
+	n     *node // rows or hints of this node
+	h     *hint // or the partitions that this hint names
+	alias bool
+	count int
+}
+
+// scratch is what a load needs while it runs; most loads are small and many, so it is used again.
+type scratch struct {
+	ranges  []kv.Range
+	targets []target
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
 // load walks all graphs to their ends, side by side: one scan a round answers for every graph.
 func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) error {
-	type target struct {
-		g     *graph
-		n     *node // rows or hints of this node
-		h     *hint // or the partitions that this hint names
-		alias bool
-		count int
-	}
-	ranges := make([]kv.Range, 0, 4*len(graphs))
-	targets := make([]target, 0, 4*len(graphs))
+	sc := scratches.Get().(*scratch)
+	ranges, targets := sc.ranges, sc.targets
+	defer func() {
+		const kept = 32 // of each: clearing more would cost what this saves
+		if cap(ranges) > kept || cap(targets) > kept {
+			return
+		}
+		clear(ranges[:cap(ranges)])
+		clear(targets[:cap(targets)])
+		sc.ranges, sc.targets = ranges[:0], targets[:0]
+		scratches.Put(sc)
+	}()
 	if v.stamps == nil {
 		v.stamps = make([]stamp, 0, 8*len(graphs))
 	}
