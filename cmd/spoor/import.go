@@ -81,7 +81,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs, by a name of the list above")
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
 	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
-	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; observations say it themselves")
+	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; what observations say themselves goes before it when it is stricter")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	complete(cmd, "format", formats...)
 	complete(cmd, "zone", zones...)

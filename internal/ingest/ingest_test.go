@@ -299,3 +299,23 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("a path that is not there: %v", err)
 	}
 }
+
+// TestMarking: a marking of the whole import is the least that any observation in it gets.
+func TestMarking(t *testing.T) {
+	s := newStore(t)
+	line := `{"source":{"type":"telemetry","name":"edr"},"file":{"md5":"44d88612fea8a8f36de82e1278abb02f"},"sighting":{"path":"/a"}}` + "\n"
+	im := ingest.Importer{Recorder: s, Options: source.Options{Format: source.Observations, Marking: intel.TLPAmber}}
+	if _, err := im.Import(t.Context(), []string{"-"}, strings.NewReader(line)); err != nil {
+		t.Fatal(err)
+	}
+	h, err := intel.ParseHash("44d88612fea8a8f36de82e1278abb02f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.View(intel.TLPGreen).Recall(t.Context(), h, 0); !errors.Is(err, intel.ErrUnknown) {
+		t.Errorf("who may see green sees amber: %v", err)
+	}
+	if _, err := s.View(intel.TLPAmber).Recall(t.Context(), h, 0); err != nil {
+		t.Error(err)
+	}
+}

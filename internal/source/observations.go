@@ -9,7 +9,7 @@ import (
 	"spoor/internal/intel"
 )
 
-// readObservations reads Spoor's own NDJSON form, one observation a line.
+// readObservations reads Spoor's own NDJSON form, one observation a line. Each says who may see it; a marking of the whole reading is the least.
 func readObservations(r *reader) error {
 	return r.each(func(line []byte, number int64) error {
 		o, err := intel.ParseObservation(line)
@@ -17,6 +17,7 @@ func readObservations(r *reader) error {
 			return r.refusal(number, err)
 		}
 		r.result.Used++
+		o.Source.Marking = max(o.Source.Marking, r.o.Marking)
 		return r.refusal(number, r.sink.Observe(o))
 	})
 }

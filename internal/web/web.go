@@ -6,6 +6,7 @@ package web
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -63,10 +65,11 @@ func Register(mux *http.ServeMux, c Config) {
 		if err != nil {
 			w.Logger.Error("a static file is missing", "file", f.name)
 		}
-		get("/static/"+f.name, func(rw http.ResponseWriter, _ *http.Request) {
+		etag := fmt.Sprintf(`"%x"`, sha256.Sum256(body))
+		get("/static/"+f.name, func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Content-Type", f.kind)
-			rw.Header().Set("Cache-Control", "public, max-age=3600")
-			rw.Write(body)
+			rw.Header().Set("ETag", etag) // a browser asks each time, so that an upgrade shows at once, and is told that nothing changed
+			http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(body))
 		})
 	}
 }

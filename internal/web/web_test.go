@@ -487,6 +487,9 @@ func TestStatic(t *testing.T) {
 		if a.status != 200 || a.header.Get("Content-Type") != kind || a.body == "" {
 			t.Errorf("%s: %d %q", path, a.status, a.header.Get("Content-Type"))
 		}
+		if again := s.do(t, http.MethodGet, path, "", "If-None-Match", a.header.Get("ETag")); again.status != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, again.status)
+		}
 	}
 	for _, path := range []string{"/static/", "/static/layout.html", "/static/../web.go"} {
 		if a := s.do(t, http.MethodGet, path, ""); a.status == 200 {
