@@ -44,6 +44,8 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 				}
 				return err
 			}
+			c := cachesFor(machineMemory())
+			o.BlockCache, o.AnswerCache = c.blocks, c.answers
 			results, err := bench.Run(cmd.Context(), o)
 			pr.done()
 			if err != nil {

@@ -122,7 +122,7 @@ func openStore(dir string, log *slog.Logger) (*store.Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	engine, err := pebble.Open(storeDir(dir), pebble.Options{Logger: log})
+	engine, err := pebble.Open(storeDir(dir), pebble.Options{Logger: log, CacheBytes: cachesFor(machineMemory()).blocks})
 	if err != nil {
 		if errors.Is(err, kv.ErrInUse) {
 			return nil, fmt.Errorf("the data directory %s is in use by another process (a running 'spoor serve' or 'spoor import'?): "+

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,7 @@ func newServe() *cobra.Command {
 		Use:   "serve [flags]",
 		Short: "Run the server: HTTP API and web page",
 		Long: `Serve answers look-ups over HTTP, as JSON and as a page, and takes observations in. It listens on loopback unless told otherwise.
+Its caches take about a tenth of the memory that the machine, or its control group, has.
 The first start makes an administrator's token and prints it, once, on standard output (under systemd, where that is a log, into the
 file admin-token of the data directory); 'spoor token create' makes more.
 
@@ -95,6 +97,9 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	local := isLoopback(host)
 	if o.openLookups && !local {
 		return misuse("--open-lookups is for loopback only, and %s is not", o.listen)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(machineMemory() / 4 * 3) // collect sooner rather than be killed
 	}
 	s, err := openStore(o.data, log)
 	if err != nil {
@@ -187,7 +192,8 @@ func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logge
 	view := func(c intel.Marking) dossier.View { return s.View(c) }
 	gate := &serve.Gate{Access: gates, OpenLookups: open}
 	mux := http.NewServeMux()
-	api.Register(mux, api.Config{View: view, Recorder: s, Ready: s.Ready, Gate: gate, Metrics: metrics, Logger: log})
+	api.Register(mux, api.Config{View: view, Recorder: s, Ready: s.Ready, Gate: gate, Metrics: metrics, Logger: log,
+		CacheBytes: cachesFor(machineMemory()).answers})
 	web.Register(mux, web.Config{View: view, Gate: gate, Logger: log, FindHashes: source.FindHashes})
 	o.Metrics = metrics
 	return serve.Handler(mux, o)

@@ -34,7 +34,7 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 	files, n := o.scale()
 	data := filepath.Join(dir, "answering")
 	o.say("filling a store with %d observations of %d files", n, files)
-	engine, err := spoorpebble.Open(filepath.Join(data, "store"), spoorpebble.Options{})
+	engine, err := spoorpebble.Open(filepath.Join(data, "store"), spoorpebble.Options{CacheBytes: o.BlockCache})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 	if err := s.Close(); err != nil { // what is in the write buffers is not what a server has
 		return nil, err
 	}
-	if engine, err = spoorpebble.Open(filepath.Join(data, "store"), spoorpebble.Options{}); err != nil {
+	if engine, err = spoorpebble.Open(filepath.Join(data, "store"), spoorpebble.Options{CacheBytes: o.BlockCache}); err != nil {
 		return nil, err
 	}
 	if s, err = store.New(engine, store.Options{}); err != nil {
@@ -74,7 +74,7 @@ func answering(ctx context.Context, o *Options, dir string) ([]Result, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	api.Register(mux, api.Config{View: func(c intel.Marking) dossier.View { return s.View(c) }, Recorder: s, Ready: s.Ready, Gate: &serve.Gate{Access: gates}})
+	api.Register(mux, api.Config{View: func(c intel.Marking) dossier.View { return s.View(c) }, Recorder: s, Ready: s.Ready, Gate: &serve.Gate{Access: gates}, CacheBytes: o.AnswerCache})
 	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

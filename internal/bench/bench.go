@@ -29,6 +29,9 @@ type Options struct {
 	Dir   string // scratch directory; a temporary one when empty
 	// Progress is told what is being done; it may be nil.
 	Progress func(what string)
+	// BlockCache and AnswerCache are the sizes of the server's caches in bytes; 0 means what the packages take by themselves.
+	BlockCache  int64
+	AnswerCache int
 	// Import runs a whole import of one file into a new store below dir, as the command does.
 	Import func(ctx context.Context, dir, file string) error
 }

@@ -212,9 +212,13 @@ func (v *View) load(ctx context.Context, graphs []*graph, want intel.Section) er
 				p := filePartition(nil, n.hash)
 				v.stamps = append(v.stamps, v.s.changes.stamp(p))
 				before := len(ranges)
-				if whole {
+				switch {
+				case whole && want&intel.SectionHosts == 0: // of a popular file most rows are hosts
+					ranges = append(ranges, kv.Range{Partition: p, To: tagBound(tagHost), Limit: smallPartition},
+						kv.Range{Partition: p, From: tagBound(tagHost + 1), Limit: smallPartition})
+				case whole:
 					ranges = append(ranges, kv.Range{Partition: p, Limit: smallPartition})
-				} else {
+				default:
 					ranges = fileRanges(ranges, p, want, budget)
 				}
 				for range len(ranges) - before {

@@ -335,6 +335,11 @@ func (v *View) resolve(ctx context.Context, hashes []intel.Hash) ([]*cachedHead,
 		for _, g := range some {
 			id := g.decide()
 			c := &cachedHead{canonical: id.canonical, head: headOf(id.hashes, united(id.unite))}
+			for _, n := range id.unite {
+				if n.facts {
+					c.under = append(c.under, n.hash)
+				}
+			}
 			for _, n := range g.nodes {
 				if n.read {
 					c.stamps = append(c.stamps, stamps[v.s.changes.slot(filePartition(nil, n.hash))])
@@ -379,31 +384,38 @@ func (v *View) Certificates(ctx context.Context, files []intel.Hash) ([][]intel.
 	return out, nil
 }
 
-// group returns the rows of one group of each file.
+// group returns the rows of one group of each file. Who a file is comes from the cache of heads, where it is for files that an answer has
+// just met, so that this is one scan.
 func (v *View) group(ctx context.Context, files []intel.Hash, section intel.Section) ([][]row, error) {
-	graphs := make([]*graph, len(files))
-	for i, h := range files {
-		graphs[i] = &graph{asked: h}
-		graphs[i].add(h)
-	}
-	err := v.load(ctx, graphs, section)
+	heads, err := v.resolve(ctx, files)
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]row, len(files))
 	tag := tagOf(section)
-	for i, g := range graphs {
-		id := g.decide()
-		rows := united(id.unite)
-		lo := slices.IndexFunc(rows, func(r row) bool { return r.tag == tag })
-		if lo >= 0 {
-			hi := lo
-			for hi < len(rows) && rows[hi].tag == tag {
-				hi++
-			}
-			if out[i], err = v.best(ctx, rows[lo:hi]); err != nil {
-				return nil, err
-			}
+	var ranges []kv.Range
+	var of []int // whose range it is
+	for i, c := range heads {
+		for _, h := range c.under {
+			ranges = append(ranges, kv.Range{Partition: filePartition(nil, h), From: tagBound(tag), To: tagBound(tag + 1), Limit: v.s.hubs.scanBudget()})
+			of = append(of, i)
+		}
+	}
+	out := make([][]row, len(files))
+	err = v.s.kv.Scan(ctx, ranges, func(kr kv.Row) error {
+		if r, ok := v.keep(&kr); ok {
+			out[of[kr.Range]] = append(out[of[kr.Range]], r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recalling what %d files have relations with: %w", len(files), v.s.kind(err))
+	}
+	for i := range out {
+		if len(out[i]) == 0 {
+			continue
+		}
+		if out[i], err = v.best(ctx, united([]*node{{rows: out[i]}})); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

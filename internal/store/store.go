@@ -157,6 +157,7 @@ type headKey struct {
 type cachedHead struct {
 	head      *intel.Head
 	canonical intel.Hash
+	under     []intel.Hash // the hashes under which the file's facts stand
 	stamps    []stamp
 	used      int64 // when it was last given, by the shard's count of gives; under its lock
 }

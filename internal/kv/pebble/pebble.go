@@ -90,6 +90,8 @@ func RawOptions() *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      logger{slog.New(slog.DiscardHandler)},
 	}
+	// Rows of one partition are not versions of one key: their values belong beside them, not into blocks of their own.
+	opts.Experimental.EnableValueBlocks = func() bool { return false }
 	opts.Experimental.EnableColumnarBlocks = func() bool { return false } // measured slower for this shape, see docs/performance.md
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 8 << 10
