@@ -7,6 +7,7 @@ const (
 	SysmonJSON   Format = "sysmon-json"
 	Observations Format = "observations"
 	HashList     Format = "hashes"
+	STIX         Format = "stix"
 )
 
 // formats are all that can be read, the table that everything about them comes from.
@@ -15,5 +16,6 @@ var formats = []format{
 	{name: SysmonXML, help: "Sysmon as <Event> elements, among anything else", sniff: sniffSysmonXML, read: readSysmonXML},
 	{name: SysmonJSON, help: "Sysmon as JSON: winlogbeat, NXLog, Azure, dumps of event logs", sniff: sniffSysmonJSON, read: readSysmonJSON},
 	{name: Observations, help: "Spoor's own NDJSON, docs/observations.md", sniff: sniffObservations, read: readObservations},
+	{name: STIX, help: "STIX 2.0 and 2.1: bundles, TAXII envelopes, an object a line", list: true, sniff: sniffSTIX, read: readSTIX},
 	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
 }
