@@ -174,7 +174,7 @@ func (s *jsonStream) object(f func(key string) error) error {
 		case c != '"':
 			return s.fault(c)
 		}
-		s.buf = s.buf[:0]
+		s.buf, s.over = s.buf[:0], false
 		if err := s.text(); err != nil {
 			return err
 		}

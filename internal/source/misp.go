@@ -561,12 +561,15 @@ func mispThreat(tags []string) string {
 		if !ok || !strings.HasPrefix(tag, "misp-galaxy:") || !slices.Contains(mispThreats, galaxy) {
 			continue
 		}
-		if name = strings.Trim(name, `"`); name != "" && len(names) < 4 && !slices.Contains(names, name) {
+		if name = mitreID.ReplaceAllString(strings.Trim(name, `"`), ""); name != "" && len(names) < 4 && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	return strings.Join(names, ", ")
 }
+
+// mitreID is what MITRE's clusters have behind their names.
+var mitreID = regexp.MustCompile(` - [SGT][0-9]{4}(?:\.[0-9]{3})?$`)
 
 // mispActor reports whether tags name those who did it, which makes the event a report of an APT.
 func mispActor(tags []string) bool {

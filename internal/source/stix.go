@@ -57,7 +57,9 @@ type stix struct {
 	kept  [][]byte // records of the files and addresses that await the end
 	size  int      // bytes kept, of all kinds
 	names map[uint64]stixName
-	only  string // the name of the only identity
+	only  string // the name of the only identity that created anything
+	// creators are the identities that created objects, so that a victim's name is not taken for that of the feed.
+	creators map[uint64]bool
 	// edges lead from objects to others, by kind.
 	edges   [stixEdgeKinds][]stixEdge
 	reports []stixReport
@@ -138,7 +140,7 @@ type stixTLP struct {
 }
 
 func newSTIX(r *reader) *stix {
-	return &stix{r: r, s: newJSONStream(r), seed: maphash.MakeSeed(), names: map[uint64]stixName{}, revoked: map[uint64]bool{}}
+	return &stix{r: r, s: newJSONStream(r), seed: maphash.MakeSeed(), names: map[uint64]stixName{}, creators: map[uint64]bool{}, revoked: map[uint64]bool{}}
 }
 
 // key stands for an id, 0 for none.
@@ -231,6 +233,10 @@ func (x *stix) object(raw []byte) error {
 		if err := x.tell(); err != nil {
 			return err
 		}
+	}
+	if creator := x.key(o.CreatedBy); creator != 0 && !x.creators[creator] {
+		x.creators[creator] = true
+		x.size += 32
 	}
 	used := false
 	switch o.Type {
@@ -656,7 +662,7 @@ func (x *stix) tell() error {
 	return nil
 }
 
-// feed names the feed: the identity that created an object, else the only one that is named, else just STIX.
+// feed names the feed: the identity that created an object, else the only one that created anything, else just STIX.
 func (x *stix) feed(creator uint64) string {
 	if n := x.names[creator]; n.kind == 'i' && n.name != "" {
 		return x.r.feed(n.name)
@@ -664,10 +670,10 @@ func (x *stix) feed(creator uint64) string {
 	return x.r.feed(cmp.Or(x.only, "STIX"))
 }
 
-// onlyIdentity returns the name of the only identity, "" when there are several.
+// onlyIdentity returns the name of the only identity that created anything, "" when there are several.
 func (x *stix) onlyIdentity() (only string) {
-	for _, n := range x.names {
-		switch {
+	for key := range x.creators {
+		switch n := x.names[key]; {
 		case n.kind != 'i' || n.name == "" || n.name == only:
 		case only != "":
 			return ""
