@@ -50,18 +50,26 @@ func readOpenIOC(r *reader) error {
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
 	o := openIOC{r: r, d: d, in: in}
 	err := o.read()
-	var syntax *xml.SyntaxError
-	switch {
-	case errors.Is(err, errOpenIOCLong):
-		r.refuse(o.line(), "", fmt.Sprintf("longer than %d MiB: the rest is not read", maxOpenIOC>>20))
-		err = nil
-	case errors.As(err, &syntax):
-		r.result.Records++
-		r.refuse(int64(syntax.Line), "", "not XML: "+syntax.Msg)
-		err = nil
-	}
 	// Also of an input that is cut, all that was read is told.
 	return errors.Join(err, o.tell())
+}
+
+// broken refuses what the decoder could not read; what is the input's own fault, or the end of the whole import, comes back.
+func (o *openIOC) broken(err error) error {
+	var syntax *xml.SyntaxError
+	var own *streamError
+	why := err.Error()
+	switch {
+	case errors.As(err, &own) || o.r.ctx.Err() != nil:
+		return err
+	case errors.Is(err, errOpenIOCLong):
+		why = fmt.Sprintf("longer than %d MiB: the rest is not read", maxOpenIOC>>20)
+	case errors.As(err, &syntax):
+		why = "not XML: " + syntax.Msg
+	}
+	o.r.result.Records++
+	o.r.refuse(o.line(), "", why)
+	return nil
 }
 
 var errOpenIOCLong = errors.New("too long")
@@ -169,7 +177,7 @@ func (o *openIOC) read() error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return o.broken(err)
 		}
 		switch t := t.(type) {
 		case xml.CharData:
@@ -178,7 +186,7 @@ func (o *openIOC) read() error {
 			}
 		case xml.StartElement:
 			if depth++; depth > maxLevels {
-				return &xml.SyntaxError{Msg: "nested too deeply", Line: int(o.line())}
+				return o.broken(errDeep)
 			}
 			text.Reset()
 			switch t.Name.Local {

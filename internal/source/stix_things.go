@@ -250,7 +250,21 @@ func (f *stixFile) digest(algorithm, value string) (why string) {
 
 // stixAlgorithm reads the name of an algorithm in its many spellings: "SHA-256", "sha256", "SHA_256".
 func stixAlgorithm(name string) (intel.Algorithm, bool) {
-	switch strings.ToUpper(strings.NewReplacer("-", "", "_", "", " ", "").Replace(name)) {
+	var plain [8]byte
+	n := 0
+	for _, c := range []byte(name) {
+		switch {
+		case c == '-' || c == '_' || c == ' ':
+			continue
+		case n == len(plain):
+			return 0, false
+		case 'a' <= c && c <= 'z':
+			c -= 'a' - 'A'
+		}
+		plain[n] = c
+		n++
+	}
+	switch string(plain[:n]) {
 	case "MD5":
 		return intel.MD5, true
 	case "SHA1":
