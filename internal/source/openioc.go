@@ -43,8 +43,10 @@ const (
 
 // readOpenIOC reads OpenIOC 1.0 and 1.1: the file hashes and addresses that a document's definition names, as listings of who wrote it, and the document
 // as a publication of its files. What AND joins is one file as long as it names each algorithm once; what OR joins is not.
-func readOpenIOC(r *reader) error {
-	in := &openIOCInput{r: r}
+func readOpenIOC(r *reader) error { return readOpenIOCUpTo(r, maxOpenIOC) }
+
+func readOpenIOCUpTo(r *reader, most int64) error {
+	in := &openIOCInput{r: r, most: most}
 	d := xml.NewDecoder(transform.NewReader(in, runes.ReplaceIllFormed()))
 	d.Strict = false // an entity that XML does not know stands as it is; there is no way to define one
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
@@ -63,7 +65,7 @@ func (o *openIOC) broken(err error) error {
 	case errors.As(err, &own) || o.r.ctx.Err() != nil:
 		return err
 	case errors.Is(err, errOpenIOCLong):
-		why = fmt.Sprintf("longer than %d MiB: the rest is not read", maxOpenIOC>>20)
+		why = fmt.Sprintf("longer than %d bytes: the rest is not read", o.in.most)
 	case errors.As(err, &syntax):
 		why = "not XML: " + syntax.Msg
 	}
@@ -76,15 +78,15 @@ var errOpenIOCLong = errors.New("too long")
 
 // openIOCInput bounds what the decoder reads, and gives it UTF-8.
 type openIOCInput struct {
-	r    *reader
-	read int64
+	r          *reader
+	read, most int64
 }
 
 func (in *openIOCInput) Read(p []byte) (int, error) {
 	if err := in.r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if in.read >= maxOpenIOC {
+	if in.read >= in.most {
 		return 0, errOpenIOCLong
 	}
 	n, err := in.r.in.Read(p[:min(len(p), maxLine)])

@@ -45,7 +45,7 @@ func readSTIX(r *reader) error {
 }
 
 // What a reading keeps at most, in bytes. A bundle with more is told in parts, and what relates objects of two parts is lost and said to be.
-const maxSTIXKept = 160 << 20
+const maxSTIXKept = 96 << 20
 
 type stix struct {
 	r    *reader
@@ -543,6 +543,9 @@ func (x *stix) observed(o *stixObject) bool {
 	}
 	var own map[string]stixObject
 	var misfit *json.UnmarshalTypeError
+	if len(o.ID) > 256 { // it becomes a part of the ids of its objects
+		return used
+	}
 	if err := json.Unmarshal(o.Objects, &own); len(o.Objects) == 0 || err != nil && !errors.As(err, &misfit) {
 		return used
 	}
@@ -697,6 +700,7 @@ func (x *stix) tellOf(rec *stixRecord) error {
 	feed := x.feed(rec.creator)
 
 	var threats []string
+	length := 0              // of their names
 	related := intel.Zone(0) // what related malware and tools say
 	for _, kind := range []int{stixIndicates, stixSampled} {
 		for i, e := range x.to(kind, rec.key) {
@@ -711,8 +715,9 @@ func (x *stix) tellOf(rec *stixRecord) error {
 				rec.listed = true
 			}
 			related = max(related, n.zone)
-			if n.name != "" && !slices.Contains(threats, n.name) {
+			if n.name != "" && length+len(n.name) <= 512 && !slices.Contains(threats, n.name) {
 				threats = append(threats, n.name)
+				length += len(n.name)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -221,7 +222,7 @@ func TestMarkings(t *testing.T) {
 	}
 }
 
-// sharedData finds a folder of the developers' data; the test is skipped where there is none.
+// stixSharedData finds a folder of the developers' data; the test is skipped where there is none.
 func stixSharedData(t *testing.T, folder string) string {
 	t.Helper()
 	root := os.Getenv("SPOOR_SHARED")
@@ -235,62 +236,67 @@ func stixSharedData(t *testing.T, folder string) string {
 	return dir
 }
 
-// TestSharedFeeds holds the figures that an independent count, by another program, found in the developers' data.
-func TestSharedFeeds(t *testing.T) {
-	dir := stixSharedData(t, "feeds")
-	type figures struct{ Inputs, Files, Addresses, Published, Reports int }
-	for format, want := range sharedFigures {
-		files, addresses, published := map[intel.Hashes]bool{}, map[string]bool{}, map[intel.Hashes]bool{}
-		reports := map[string]bool{}
-		got := figures{}
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			ext := filepath.Ext(path)
-			if err != nil || d.IsDir() || ext != ".json" && ext != ".stix2" && ext != ".ioc" {
-				return err
-			}
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			if found := recognise(newSample(path, b[:min(len(b), sniffed)]), false); found == nil || found.name != format {
-				return nil
-			}
-			got.Inputs++
-			k, _ := read(t, bytes.NewReader(b), Options{Now: testNow})
-			checkAll(t, k)
-			for _, o := range k.observations {
-				switch f := o.Fact.(type) {
-				case intel.Listing:
-					if o.Address != "" {
-						a, err := intel.ParseAddress(o.Address)
-						if err != nil {
-							t.Error(err)
-						}
-						addresses[a.URL] = true
-					} else {
-						files[o.File] = true
-					}
-				case intel.Publication:
-					published[o.File] = true
-					reports[f.ID] = true
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got.Files, got.Addresses, got.Published, got.Reports = len(files), len(addresses), len(published), len(reports)
-		if diff := cmp.Diff(figures(want), got); diff != "" {
-			t.Errorf("%s: %s", format, diff)
-		}
-	}
+// figures are distinct hashes and addresses that are listed, hashes that are published of, and publications.
+type figures struct{ Inputs, Listed, Addresses, Published, Publications int }
+
+// sharedFigures are what an independent count, by another program and in another way, found in the developers' data.
+var sharedFigures = map[Format]figures{
+	STIX:    {58, 511, 1797, 406, 28},
+	MISP:    {70, 1489, 743, 1496, 55},
+	OpenIOC: {30, 419, 226, 419, 18},
 }
 
-var sharedFigures = map[Format]struct{ Inputs, Files, Addresses, Published, Reports int }{
-	STIX:    {},
-	MISP:    {},
-	OpenIOC: {},
+func TestSharedFeeds(t *testing.T) {
+	dir := stixSharedData(t, "feeds")
+	found := map[Format]map[string]map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		ext := filepath.Ext(path)
+		if err != nil || d.IsDir() || ext != ".json" && ext != ".stix2" && ext != ".ioc" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		k, result := read(t, bytes.NewReader(b), Options{Now: testNow})
+		checkAll(t, k)
+		if found[result.Format] == nil {
+			found[result.Format] = map[string]map[string]bool{}
+		}
+		see := func(what string, values ...string) {
+			if found[result.Format][what] == nil {
+				found[result.Format][what] = map[string]bool{}
+			}
+			for _, v := range values {
+				if v != "" {
+					found[result.Format][what][v] = true
+				}
+			}
+		}
+		see("inputs", path)
+		for _, o := range k.observations {
+			hashes := []string{o.File.MD5.String(), o.File.SHA1.String(), o.File.SHA256.String()}
+			switch f := o.Fact.(type) {
+			case intel.Listing:
+				see("addresses", o.Address)
+				see("listed", hashes...)
+			case intel.Publication:
+				see("publications", f.ID)
+				see("published", hashes...)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, want := range sharedFigures {
+		n := found[format]
+		got := figures{len(n["inputs"]), len(n["listed"]), len(n["addresses"]), len(n["published"]), len(n["publications"])}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+	}
 }
 
 func FuzzSTIXPattern(f *testing.F) {
@@ -331,4 +337,77 @@ func FuzzMISP(f *testing.F) {
 func FuzzOpenIOC(f *testing.F) {
 	seeds(f, "openioc")
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: OpenIOC}) })
+}
+
+// TestHostileEvents: MISP and OpenIOC that are deep, cut, large or of the wrong kind.
+func TestHostileEvents(t *testing.T) {
+	good := `{"Event":{"info":"x","Attribute":[{"type":"md5","to_ids":true,"value":"0123456789abcdef0123456789abcdef"}]}}`
+	item := `<IndicatorItem condition="is"><Context search="FileItem/Md5sum"/><Content>0123456789abcdef0123456789abcdef</Content></IndicatorItem>`
+	for name, test := range map[string]struct {
+		format  Format
+		in      string
+		files   int
+		refusal string
+	}{
+		"MISP deep":          {MISP, strings.Repeat(`{"Event":`, 100_000) + "\n" + good, 1, "nested too deeply"},
+		"MISP lists":         {MISP, strings.Repeat(`[`, 100_000) + "\n" + good, 1, "nested too deeply"},
+		"MISP kinds":         {MISP, `{"Event":{"info":{"a":1},"Tag":"x","Orgc":5,"Attribute":[5,"x",{"type":5,"value":{},"to_ids":[],"Tag":7}],"Object":{"a":1}}}` + "\n" + good, 1, ""},
+		"MISP sample":        {MISP, strings.Replace(good, `"value"`, `"data":"`+strings.Repeat("QUFB", 2<<20)+`","value"`, 1), 1, ""},
+		"MISP cut":           {MISP, good[:len(good)-3] + `,{"type":"md5","val`, 1, "the input ends"},
+		"MISP without comma": {MISP, strings.Replace(good, `[{`, `[{"type":"md5","value":"1123456789abcdef0123456789abcdef","to_ids":1}{`, 1), 2, ""},
+		"OpenIOC deep":       {OpenIOC, `<ioc>` + strings.Repeat(`<Indicator operator="AND">`, 100_000) + item, 0, "nested too deeply"},
+		"OpenIOC entities": {OpenIOC, `<!DOCTYPE a [<!ENTITY a "0123456789abcdef"><!ENTITY b "&a;&a;">]><ioc><Indicator operator="OR">` +
+			strings.Replace(item, "0123456789abcdef0123456789abcdef", "&b;", 1) + item + `</Indicator></ioc>`, 1, "is not a hash"},
+		"OpenIOC bytes":    {OpenIOC, "<ioc><short_description>caf\xe9 \x01</short_description><Indicator>" + item + "</Indicator></ioc>", 1, ""},
+		"OpenIOC cut":      {OpenIOC, "<ioc><Indicator>" + item + "<IndicatorItem", 1, "not XML"},
+		"OpenIOC twice":    {OpenIOC, "<ioc><Indicator>" + item + "</Indicator></ioc>\n<?xml version=\"1.0\"?><ioc><Indicator>" + strings.Replace(item, "012", "112", 1) + "</Indicator></ioc>", 2, ""},
+		"OpenIOC elements": {OpenIOC, "<Content>x</Content></Indicator></IndicatorItem></ioc></ioc><ioc><Indicator>" + item + "</Indicator></ioc>", 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, _ := read(t, strings.NewReader(test.in), Options{Format: test.format, Now: testNow})
+			checkAll(t, k)
+			files := map[intel.Hashes]bool{}
+			for _, o := range k.observations {
+				files[o.File] = true
+			}
+			if len(files) != test.files {
+				t.Errorf("%d files, want %d", len(files), test.files)
+			}
+			refused := slices.ContainsFunc(k.refusals, func(r intel.Refusal) bool { return strings.Contains(r.Reason, test.refusal) })
+			if test.refusal == "" && len(k.refusals) > 0 || test.refusal != "" && !refused || len(k.refusals) > 5 {
+				t.Errorf("refused: %.500v", k.refusals)
+			}
+		})
+	}
+}
+
+// TestOpenIOCLong: an input is read as far as its bound, whatever is in it.
+func TestOpenIOCLong(t *testing.T) {
+	in := NewInput("input", strings.NewReader(`<ioc><Indicator><IndicatorItem condition="is"><Context search="FileItem/Md5sum"/><Content>0123456789abcdef0123456789abcdef</Content></IndicatorItem></Indicator><!-- `+strings.Repeat("x", 1<<20)))
+	text, _, err := in.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &kept{}
+	if err := readOpenIOCUpTo(&reader{ctx: t.Context(), in: text, name: "input", sink: k, o: Options{Now: testNow, Zone: intel.Red}}, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.observations) != 1 || len(k.refusals) != 1 || k.refusals[0].Reason != "longer than 4096 bytes: the rest is not read" {
+		t.Errorf("%v, refused: %v", k.observations, k.refusals)
+	}
+}
+
+// TestCutFeeds: an input whose stream breaks tells what came before, and the fault.
+func TestCutFeeds(t *testing.T) {
+	for _, dir := range []string{"stix/bundle", "stix/lines", "misp/event", "openioc/mixed"} {
+		in := golden(t, filepath.Join("testdata", dir), "input")
+		for cut := 0; cut < len(in); cut += max(1, len(in)/23) {
+			broken := io.MultiReader(bytes.NewReader(in[:cut]), iotest.ErrReader(io.ErrUnexpectedEOF))
+			k, _ := read(t, broken, Options{Format: Format(filepath.Dir(dir)), Now: testNow})
+			checkAll(t, k)
+			if n := len(k.refusals); n == 0 || !strings.Contains(k.refusals[n-1].Reason, "unexpected EOF") {
+				t.Fatalf("%s cut at %d: not told: %v", dir, cut, k.refusals)
+			}
+		}
+	}
 }
