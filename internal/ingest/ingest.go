@@ -5,12 +5,16 @@
 package ingest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -187,7 +191,8 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 			im.Each(r)
 		}
 	}
-	visit := func(in *source.Input) error { return im.input(ctx, in, s, refuse) }
+	joins := source.NewJoins()
+	visit := func(in *source.Input) error { return im.input(ctx, in, joins, s, refuse) }
 	var err error
 	for _, p := range paths {
 		if p == "-" {
@@ -237,8 +242,9 @@ func fault(r *intel.Refusal) string {
 }
 
 // input reads one input. Its batches are named by its content up to the point where each was full, by how it was read, and by number.
-func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, refuse func(intel.Refusal)) error {
+func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.Joins, s *Summary, refuse func(intel.Refusal)) error {
 	o := im.Options
+	o.Joins = joins
 	if o.Zone == 0 {
 		o.Zone = intel.Red // as source reads it: said or not said, the batch is the same
 	}
@@ -261,7 +267,9 @@ func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, ref
 	if result.Format != "" {
 		s.Inputs++
 	}
+	joinErr := counter.flushJoined(ctx)
 	accepted, repeated, closeErr := b.Close()
+	closeErr = cmp.Or(closeErr, joinErr)
 	s.Accepted += accepted
 	s.Repeated += repeated
 	if im.Progress != nil {
@@ -286,6 +294,10 @@ type counting struct {
 	s  *Summary
 	in *source.Input
 	n  int
+
+	joined map[[32]byte][]intel.Observation // made of this input and another one, by the other's digest
+	held   int                              // of them
+	flush  map[[32]byte]uint64              // batches of a pair so far
 }
 
 func (c *counting) Observe(o intel.Observation) error {
@@ -294,4 +306,60 @@ func (c *counting) Observe(o intel.Observation) error {
 		c.im.Progress(c.in.Name, c.s)
 	}
 	return c.Batcher.Observe(o)
+}
+
+// maxJoined is how many joined observations are held before they are recorded.
+const maxJoined = 8 * BatchSize
+
+// ObserveJoined implements [source.JoinedSink]. What two inputs tell together is recorded under both of their names, so that it counts once
+// for the pair, whatever is read with them, in either order, and again.
+func (c *counting) ObserveJoined(with [32]byte, o intel.Observation) error {
+	c.s.Kinds[o.Fact.Kind()]++
+	if c.joined == nil {
+		c.joined, c.flush = map[[32]byte][]intel.Observation{}, map[[32]byte]uint64{}
+	}
+	c.joined[with] = append(c.joined[with], o)
+	if c.held++; c.held < maxJoined {
+		return nil
+	}
+	if err := c.flushJoined(c.ctx); err != nil {
+		return &stopped{err}
+	}
+	return nil
+}
+
+// flushJoined records what is held, pair by pair.
+func (c *counting) flushJoined(ctx context.Context) error {
+	digest := c.in.Digest()
+	for _, with := range slices.SortedFunc(maps.Keys(c.joined), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
+		first, second := with, digest
+		if bytes.Compare(first[:], second[:]) > 0 {
+			first, second = second, first
+		}
+		// Which of the two was read first must not show.
+		all := c.joined[with]
+		slices.SortStableFunc(all, func(a, b intel.Observation) int {
+			return cmp.Or(a.Time.Compare(b.Time), a.File.Strongest().Compare(b.File.Strongest()), strings.Compare(fmt.Sprint(a.Fact), fmt.Sprint(b.Fact)))
+		})
+		for batch := range slices.Chunk(all, BatchSize) {
+			h := sha256.New()
+			fmt.Fprintf(h, "joined\x00%s\x00", c.im.Options.Marking)
+			h.Write(first[:])
+			h.Write(second[:])
+			h.Write(binary.BigEndian.AppendUint64(nil, c.flush[with]))
+			c.flush[with]++
+			repeated, err := c.im.Recorder.Record(ctx, h.Sum(nil), slices.Clone(batch))
+			switch {
+			case err != nil:
+				return err
+			case repeated:
+				c.s.Repeated += uint64(len(batch))
+			default:
+				c.s.Accepted += uint64(len(batch))
+			}
+		}
+		delete(c.joined, with)
+	}
+	c.held = 0
+	return nil
 }

@@ -169,3 +169,18 @@ func TestFields(t *testing.T) {
 		}
 	}
 }
+
+func FuzzZeekTSV(f *testing.F) {
+	seeds(f, "zeek-tsv")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: ZeekTSV}) })
+}
+
+func FuzzZeekJSON(f *testing.F) {
+	seeds(f, "zeek-json")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: ZeekJSON}) })
+}
+
+func FuzzSuricata(f *testing.F) {
+	seeds(f, "suricata")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Suricata}) })
+}

@@ -32,6 +32,8 @@ type Options struct {
 	Zone    intel.Zone
 	Marking intel.Marking
 	Now     time.Time // when a list that bears no dates was taken in
+	// Joins, when not nil, ties what the inputs of one import tell together, as Zeek's files.log and http.log; else each is read by itself.
+	Joins *Joins
 }
 
 // Result is what Read found.
@@ -66,7 +68,7 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 	if f == nil {
 		return Result{}, nil
 	}
-	r := &reader{ctx: ctx, in: text, name: in.Name, sink: sink, o: o}
+	r := &reader{ctx: ctx, input: in, in: text, name: in.Name, sink: sink, o: o}
 	r.result.Format, in.format = f.name, f.name
 	err = f.read(r)
 	if err != nil {
@@ -82,6 +84,7 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 // reader is one Read under way.
 type reader struct {
 	ctx    context.Context
+	input  *Input
 	in     *lines
 	name   string
 	sink   Sink
