@@ -58,8 +58,10 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 				return misuse("there is no format %q; known are %s", format, strings.Join(formats, ", "))
 			}
 			o := source.Options{Format: source.Format(format), Feed: feed, Now: time.Now()}
-			if err := o.Zone.UnmarshalText([]byte(zone)); err != nil {
-				return &exitError{exitMisuse, fmt.Errorf("--zone: %w", err)}
+			if zone != "" { // else as the format has it
+				if err := o.Zone.UnmarshalText([]byte(zone)); err != nil {
+					return &exitError{exitMisuse, fmt.Errorf("--zone: %w", err)}
+				}
 			}
 			if err := o.Marking.UnmarshalText([]byte(marking)); err != nil {
 				return &exitError{exitMisuse, fmt.Errorf("--marking: %w", err)}
@@ -80,7 +82,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 	p.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs, by a name of the list above")
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
-	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
+	cmd.Flags().StringVar(&zone, "zone", "", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good); red when not given, green for formats of known good files")
 	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; what observations say themselves goes before it when it is stricter")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	complete(cmd, "format", formats...)

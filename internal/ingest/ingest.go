@@ -245,13 +245,14 @@ func fault(r *intel.Refusal) string {
 func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.Joins, s *Summary, refuse func(intel.Refusal)) error {
 	o := im.Options
 	o.Joins = joins
-	if o.Zone == 0 {
-		o.Zone = intel.Red // as source reads it: said or not said, the batch is the same
-	}
 	name := func(n uint64) []byte {
 		digest := in.Digest()
 		h := sha256.New()
-		fmt.Fprintf(h, "import\x00%s\x00%s\x00%s\x00%s\x00", in.Format(), o.Feed, o.Zone, o.Marking)
+		zone := o.Zone
+		if zone == 0 {
+			zone = in.Format().Zone() // as source reads it: said or not said, the batch is the same
+		}
+		fmt.Fprintf(h, "import\x00%s\x00%s\x00%s\x00%s\x00", in.Format(), o.Feed, zone, o.Marking)
 		h.Write(digest[:])
 		h.Write(binary.BigEndian.AppendUint64(nil, n))
 		return h.Sum(nil)

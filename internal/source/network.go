@@ -105,7 +105,7 @@ func addressesOf(texts ...string) []string {
 }
 
 // webAddress makes the URL of a request to a host at a port of the server that was connected to: the Host header and the path, or what the
-// request spells out itself, as it does to a proxy. An address that is none is "". ips is what the host's name stood for: the server, unless
+// request spells out itself, as it does to a proxy; "" where there is none. ips is what the host's name stood for: the server, unless
 // it is a proxy or the host is an address itself.
 func webAddress(scheme, host, uri, server, port string) (url string, ips []string) {
 	switch {
@@ -128,17 +128,12 @@ func webAddress(scheme, host, uri, server, port string) (url string, ips []strin
 		}
 		url = scheme + "://" + host + uri
 	}
-	if url = clean(url); len(url) > intel.MaxText {
-		return "", nil
+	if named := strings.TrimRight(host, "0123456789."); server != "" && (named != "" && !strings.HasPrefix(host, "[")) {
+		if named, _, _ = strings.Cut(host, ":"); !intel.IsIP(named) {
+			ips = addressesOf(server)
+		}
 	}
-	a, err := intel.ParseAddress(url)
-	if err != nil {
-		return "", nil
-	}
-	if server != "" && !intel.IsIP(a.Host) {
-		ips = addressesOf(server)
-	}
-	return url, ips
+	return clean(url), ips
 }
 
 // delivers reports whether an HTTP answer of this status brings what its URL names: the body of a 404 is the error's page, not the file.

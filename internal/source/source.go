@@ -27,7 +27,7 @@ type Sink interface {
 // Options say how to read.
 type Options struct {
 	Format Format // Auto or "": by content
-	// Feed says that the inputs are listings of this feed; Zone says what being listed there means, red when not given.
+	// Feed says that the inputs are listings of this feed; Zone says what being listed there means; when not given, what Format.Zone says.
 	Feed    string
 	Zone    intel.Zone
 	Marking intel.Marking
@@ -51,9 +51,6 @@ const sniffed = 64 << 10
 // Read reads one input into sink. It fails with an [intel.ErrInvalid] when the format is not recognised or the whole input is unusable,
 // and as the sink or the input fail.
 func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) {
-	if o.Zone == 0 {
-		o.Zone = intel.Red
-	}
 	text, head, err := in.open()
 	if err != nil {
 		return Result{}, fmt.Errorf("reading %s: %w", in.Name, err)
@@ -67,6 +64,9 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 	}
 	if f == nil {
 		return Result{}, nil
+	}
+	if o.Zone == 0 {
+		o.Zone = f.name.Zone()
 	}
 	r := &reader{ctx: ctx, input: in, in: text, name: in.Name, sink: sink, o: o}
 	r.result.Format, in.format = f.name, f.name
