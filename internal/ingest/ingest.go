@@ -10,8 +10,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -176,21 +178,8 @@ type Importer struct {
 // read is refused and counted, and the rest goes on.
 func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader) (*Summary, error) {
 	start := time.Now()
-	s := &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
-	refuse := func(r intel.Refusal) {
-		s.Refused++
-		name := fault(&r)
-		if _, ok := s.Faults[name]; !ok && len(s.Faults) >= maxFaults {
-			name = otherFaults
-		}
-		s.Faults[name]++
-		if len(s.Refusals) < maxRefusals {
-			s.Refusals = append(s.Refusals, r)
-		}
-		if im.Each != nil {
-			im.Each(r)
-		}
-	}
+	s := newSummary()
+	refuse := im.refuser(s)
 	joins := source.NewJoins()
 	visit := func(in *source.Input) error { return im.input(ctx, in, joins, s, refuse) }
 	var err error
@@ -206,6 +195,68 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 	}
 	s.Seconds = time.Since(start).Seconds()
 	return s, err
+}
+
+func newSummary() *Summary {
+	return &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
+}
+
+// refuser returns what counts the refusals into s.
+func (im *Importer) refuser(s *Summary) func(intel.Refusal) {
+	return func(r intel.Refusal) {
+		s.Refused++
+		name := fault(&r)
+		if _, ok := s.Faults[name]; !ok && len(s.Faults) >= maxFaults {
+			name = otherFaults
+		}
+		s.Faults[name]++
+		if len(s.Refusals) < maxRefusals {
+			s.Refusals = append(s.Refusals, r)
+		}
+		if im.Each != nil {
+			im.Each(r)
+		}
+	}
+}
+
+// Take records what tell tells to its sink, for what is no input that can be read: tell counts into the summary what it looks at. A batch is
+// named by the observations in it, but not by their times: what is told again, in the same order, counts nothing.
+func (im *Importer) Take(ctx context.Context, tell func(source.Sink, *Summary) error) (*Summary, error) {
+	start := time.Now()
+	s := newSummary()
+	h := sha256.New()
+	name := func(n uint64) []byte {
+		id := sha256.New()
+		fmt.Fprint(id, "told\x00")
+		id.Write(h.Sum(nil))
+		h.Reset()
+		return id.Sum(nil)
+	}
+	b := NewBatcher(ctx, im.Recorder, name, im.refuser(s))
+	err := tell(&naming{b, s, h}, s)
+	var closeErr error
+	if s.Accepted, s.Repeated, closeErr = b.Close(); closeErr != nil {
+		err = fmt.Errorf("recording: %w", closeErr)
+	}
+	s.Seconds = time.Since(start).Seconds()
+	return s, err
+}
+
+// naming makes the names of batches of the observations in them.
+type naming struct {
+	*Batcher
+	s *Summary
+	h hash.Hash
+}
+
+func (n *naming) Observe(o intel.Observation) error {
+	n.s.Kinds[o.Fact.Kind()]++
+	named := o
+	named.Time, named.Last = time.Time{}, time.Time{}
+	if err := json.NewEncoder(n.h).Encode(named); err != nil {
+		return err
+	}
+	return n.Batcher.Observe(o)
 }
 
 // fault groups refusals: by field where there is one, else by the reason without what it quotes and without numbers.
