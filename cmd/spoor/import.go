@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"spoor/client"
+	"spoor/internal/collect"
 	"spoor/internal/ingest"
 	"spoor/internal/intel"
 	"spoor/internal/source"
@@ -29,7 +30,7 @@ var (
 func newImport() *cobra.Command {
 	var p place
 	var format, feed, zone, marking string
-	var asJSON bool
+	var asJSON, knownGood bool
 	var formats []string
 	for _, f := range source.Formats() {
 		formats = append(formats, string(f))
@@ -40,6 +41,9 @@ func newImport() *cobra.Command {
 		Long: `Import reads files, directories and "-" for standard input. The format is found by content; zip, gz, bz2, zst and tar
 are opened, also within each other. The same input imported again counts nothing, and an import that was cut off is simply run again.
 
+With --known-good the paths are a clean system's folders: each file in them is hashed and listed as known good, in the feed --feed or
+"golden image". Nothing is read as a log then, and archives are not opened.
+
 Every file or line that is not taken is named on stderr; the rest goes in.
 
 Formats:
@@ -48,6 +52,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 		Example: `  spoor import --data /var/lib/spoor /cases/17/logs
   spoor import --server https://spoor.example --token-file token sysmon.json.gz
   spoor import --feed blocklist --zone red hashes.txt
+  spoor import --known-good --feed "golden image 2026" /mnt/image
   zcat observations.ndjson.gz | spoor import --json -`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, paths []string) error {
@@ -58,13 +63,18 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 				return misuse("there is no format %q; known are %s", format, strings.Join(formats, ", "))
 			}
 			o := source.Options{Format: source.Format(format), Feed: feed, Now: time.Now()}
-			if err := o.Zone.UnmarshalText([]byte(zone)); err != nil {
-				return &exitError{exitMisuse, fmt.Errorf("--zone: %w", err)}
+			if zone != "" { // else as the format has it
+				if err := o.Zone.UnmarshalText([]byte(zone)); err != nil {
+					return &exitError{exitMisuse, fmt.Errorf("--zone: %w", err)}
+				}
 			}
 			if err := o.Marking.UnmarshalText([]byte(marking)); err != nil {
 				return &exitError{exitMisuse, fmt.Errorf("--marking: %w", err)}
 			}
-			if feed == "" && cmd.Flags().Changed("zone") {
+			if knownGood && (slices.Contains(paths, "-") || cmd.Flags().Changed("format")) {
+				return misuse("--known-good lists the files of folders: it takes no --format, and not standard input")
+			}
+			if feed == "" && !knownGood && cmd.Flags().Changed("zone") {
 				return misuse("--zone says what being listed in a feed means: name the feed with --feed")
 			}
 			for _, path := range paths {
@@ -74,14 +84,15 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 					}
 				}
 			}
-			return runImport(cmd, &p, o, paths, asJSON)
+			return runImport(cmd, &p, o, paths, asJSON, knownGood)
 		},
 	}
 	p.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "auto", "`FORMAT` of the inputs, by a name of the list above")
 	cmd.Flags().StringVar(&feed, "feed", "", "the inputs are listings of the feed `NAME`")
-	cmd.Flags().StringVar(&zone, "zone", "red", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good)")
+	cmd.Flags().StringVar(&zone, "zone", "", "what being listed in the feed means, a `ZONE`: red, orange, yellow, gray or green (known good); red when not given, green for formats of known good files")
 	cmd.Flags().StringVar(&marking, "marking", "clear", "who may see it, a TLP `MARKING`: clear, green, amber, amber+strict, red; what observations say themselves goes before it when it is stricter")
+	cmd.Flags().BoolVar(&knownGood, "known-good", false, "list every file in the folders as known good, by its hashes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	complete(cmd, "format", formats...)
 	complete(cmd, "zone", zones...)
@@ -89,7 +100,7 @@ Exit codes: 0 all read; 3 some files or lines refused; 2 misuse; 1 failure.`,
 	return cmd
 }
 
-func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, asJSON bool) (err error) {
+func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, asJSON, knownGood bool) (err error) {
 	var rec ingest.Recorder
 	if p.server != "" {
 		c, err := p.client()
@@ -126,7 +137,20 @@ func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, a
 	if slices.Contains(paths, "-") {
 		stdin = untilDone(cmd.Context(), cmd.InOrStdin())
 	}
-	summary, err := im.Import(cmd.Context(), paths, stdin)
+	var summary *ingest.Summary
+	if knownGood {
+		summary, err = im.Take(cmd.Context(), func(sink source.Sink, s *ingest.Summary) error {
+			return collect.Golden(cmd.Context(), paths, o, sink, func(path string, size int64) {
+				s.Inputs++
+				s.Records++
+				s.Used++
+				s.Bytes += size
+				im.Progress(path, s)
+			})
+		})
+	} else {
+		summary, err = im.Import(cmd.Context(), paths, stdin)
+	}
 	pr.done()
 	if err == nil {
 		err = cmd.Context().Err()

@@ -5,12 +5,18 @@
 package ingest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -172,22 +178,10 @@ type Importer struct {
 // read is refused and counted, and the rest goes on.
 func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader) (*Summary, error) {
 	start := time.Now()
-	s := &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
-	refuse := func(r intel.Refusal) {
-		s.Refused++
-		name := fault(&r)
-		if _, ok := s.Faults[name]; !ok && len(s.Faults) >= maxFaults {
-			name = otherFaults
-		}
-		s.Faults[name]++
-		if len(s.Refusals) < maxRefusals {
-			s.Refusals = append(s.Refusals, r)
-		}
-		if im.Each != nil {
-			im.Each(r)
-		}
-	}
-	visit := func(in *source.Input) error { return im.input(ctx, in, s, refuse) }
+	s := newSummary()
+	refuse := im.refuser(s)
+	joins := source.NewJoins()
+	visit := func(in *source.Input) error { return im.input(ctx, in, joins, s, refuse) }
 	var err error
 	for _, p := range paths {
 		if p == "-" {
@@ -201,6 +195,68 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 	}
 	s.Seconds = time.Since(start).Seconds()
 	return s, err
+}
+
+func newSummary() *Summary {
+	return &Summary{Kinds: map[string]uint64{}, Faults: map[string]uint64{}, Refusals: []intel.Refusal{}}
+}
+
+// refuser returns what counts the refusals into s.
+func (im *Importer) refuser(s *Summary) func(intel.Refusal) {
+	return func(r intel.Refusal) {
+		s.Refused++
+		name := fault(&r)
+		if _, ok := s.Faults[name]; !ok && len(s.Faults) >= maxFaults {
+			name = otherFaults
+		}
+		s.Faults[name]++
+		if len(s.Refusals) < maxRefusals {
+			s.Refusals = append(s.Refusals, r)
+		}
+		if im.Each != nil {
+			im.Each(r)
+		}
+	}
+}
+
+// Take records what tell tells to its sink, for what is no input that can be read: tell counts into the summary what it looks at. A batch is
+// named by the observations in it, but not by their times: what is told again, in the same order, counts nothing.
+func (im *Importer) Take(ctx context.Context, tell func(source.Sink, *Summary) error) (*Summary, error) {
+	start := time.Now()
+	s := newSummary()
+	h := sha256.New()
+	name := func(n uint64) []byte {
+		id := sha256.New()
+		fmt.Fprint(id, "told\x00")
+		id.Write(h.Sum(nil))
+		h.Reset()
+		return id.Sum(nil)
+	}
+	b := NewBatcher(ctx, im.Recorder, name, im.refuser(s))
+	err := tell(&naming{b, s, h}, s)
+	var closeErr error
+	if s.Accepted, s.Repeated, closeErr = b.Close(); closeErr != nil {
+		err = fmt.Errorf("recording: %w", closeErr)
+	}
+	s.Seconds = time.Since(start).Seconds()
+	return s, err
+}
+
+// naming makes the names of batches of the observations in them.
+type naming struct {
+	*Batcher
+	s *Summary
+	h hash.Hash
+}
+
+func (n *naming) Observe(o intel.Observation) error {
+	n.s.Kinds[o.Fact.Kind()]++
+	named := o
+	named.Time, named.Last = time.Time{}, time.Time{}
+	if err := json.NewEncoder(n.h).Encode(named); err != nil {
+		return err
+	}
+	return n.Batcher.Observe(o)
 }
 
 // fault groups refusals: by field where there is one, else by the reason without what it quotes and without numbers.
@@ -237,15 +293,17 @@ func fault(r *intel.Refusal) string {
 }
 
 // input reads one input. Its batches are named by its content up to the point where each was full, by how it was read, and by number.
-func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, refuse func(intel.Refusal)) error {
+func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.Joins, s *Summary, refuse func(intel.Refusal)) error {
 	o := im.Options
-	if o.Zone == 0 {
-		o.Zone = intel.Red // as source reads it: said or not said, the batch is the same
-	}
+	o.Joins = joins
 	name := func(n uint64) []byte {
 		digest := in.Digest()
 		h := sha256.New()
-		fmt.Fprintf(h, "import\x00%s\x00%s\x00%s\x00%s\x00", in.Format(), o.Feed, o.Zone, o.Marking)
+		zone := o.Zone
+		if zone == 0 {
+			zone = in.Format().Zone() // as source reads it: said or not said, the batch is the same
+		}
+		fmt.Fprintf(h, "import\x00%s\x00%s\x00%s\x00%s\x00", in.Format(), o.Feed, zone, o.Marking)
 		h.Write(digest[:])
 		h.Write(binary.BigEndian.AppendUint64(nil, n))
 		return h.Sum(nil)
@@ -261,7 +319,9 @@ func (im *Importer) input(ctx context.Context, in *source.Input, s *Summary, ref
 	if result.Format != "" {
 		s.Inputs++
 	}
+	joinErr := counter.flushJoined(ctx)
 	accepted, repeated, closeErr := b.Close()
+	closeErr = cmp.Or(closeErr, joinErr)
 	s.Accepted += accepted
 	s.Repeated += repeated
 	if im.Progress != nil {
@@ -286,6 +346,10 @@ type counting struct {
 	s  *Summary
 	in *source.Input
 	n  int
+
+	joined map[[32]byte][]intel.Observation // made of this input and another one, by the other's digest
+	held   int                              // of them
+	flush  map[[32]byte]uint64              // batches of a pair so far
 }
 
 func (c *counting) Observe(o intel.Observation) error {
@@ -294,4 +358,60 @@ func (c *counting) Observe(o intel.Observation) error {
 		c.im.Progress(c.in.Name, c.s)
 	}
 	return c.Batcher.Observe(o)
+}
+
+// maxJoined is how many joined observations are held before they are recorded.
+const maxJoined = 8 * BatchSize
+
+// ObserveJoined implements [source.JoinedSink]. What two inputs tell together is recorded under both of their names, so that it counts once
+// for the pair, whatever is read with them, in either order, and again.
+func (c *counting) ObserveJoined(with [32]byte, o intel.Observation) error {
+	c.s.Kinds[o.Fact.Kind()]++
+	if c.joined == nil {
+		c.joined, c.flush = map[[32]byte][]intel.Observation{}, map[[32]byte]uint64{}
+	}
+	c.joined[with] = append(c.joined[with], o)
+	if c.held++; c.held < maxJoined {
+		return nil
+	}
+	if err := c.flushJoined(c.ctx); err != nil {
+		return &stopped{err}
+	}
+	return nil
+}
+
+// flushJoined records what is held, pair by pair.
+func (c *counting) flushJoined(ctx context.Context) error {
+	digest := c.in.Digest()
+	for _, with := range slices.SortedFunc(maps.Keys(c.joined), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
+		first, second := with, digest
+		if bytes.Compare(first[:], second[:]) > 0 {
+			first, second = second, first
+		}
+		// Which of the two was read first must not show.
+		all := c.joined[with]
+		slices.SortStableFunc(all, func(a, b intel.Observation) int {
+			return cmp.Or(a.Time.Compare(b.Time), a.File.Strongest().Compare(b.File.Strongest()), strings.Compare(fmt.Sprint(a.Fact), fmt.Sprint(b.Fact)))
+		})
+		for batch := range slices.Chunk(all, BatchSize) {
+			h := sha256.New()
+			fmt.Fprintf(h, "joined\x00%s\x00", c.im.Options.Marking)
+			h.Write(first[:])
+			h.Write(second[:])
+			h.Write(binary.BigEndian.AppendUint64(nil, c.flush[with]))
+			c.flush[with]++
+			repeated, err := c.im.Recorder.Record(ctx, h.Sum(nil), slices.Clone(batch))
+			switch {
+			case err != nil:
+				return err
+			case repeated:
+				c.s.Repeated += uint64(len(batch))
+			default:
+				c.s.Accepted += uint64(len(batch))
+			}
+		}
+		delete(c.joined, with)
+	}
+	c.held = 0
+	return nil
 }

@@ -319,3 +319,62 @@ func TestMarking(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// zeekLogs are a files.log of n files and the http.log that says where they came from, each once.
+func zeekLogs(n int) (files, http string) {
+	var f, h strings.Builder
+	f.WriteString("#separator \\x09\n#path\tfiles\n#fields\tts\tfuid\tid.orig_h\tid.resp_h\tmd5\n")
+	h.WriteString("#separator \\x09\n#path\thttp\n#fields\tts\tid.orig_h\tid.resp_h\tid.resp_p\thost\turi\tstatus_code\tresp_fuids\n")
+	for i := range n {
+		fmt.Fprintf(&f, "1777622400.0\tF%017d\t10.0.0.5\t198.51.100.7\t%032x\n", i, i+1)
+		fmt.Fprintf(&h, "1777622400.0\t10.0.0.5\t198.51.100.7\t80\tfiles.example.com\t/%d\t200\tF%017d\n", i, i)
+	}
+	return f.String(), h.String()
+}
+
+// TestJoined: what files.log and http.log of a folder tell together counts once for the pair, whatever is read with them, in either order,
+// and again; logs of different folders are not joined, though their ids are the same.
+func TestJoined(t *testing.T) {
+	const n = ingest.BatchSize + 8
+	files, http := zeekLogs(n)
+	more, moreHTTP := zeekLogs(3)
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a, b := write("day/files.log", files), write("day/http.log", http)
+	write("other/http.log", moreHTTP)
+	write("late/a-http.log", moreHTTP)
+	write("late/files.log", more)
+	s := newStore(t)
+	for _, step := range []struct {
+		name               string
+		paths              []string
+		accepted, repeated uint64
+		downloads          uint64
+	}{
+		{"http.log alone", []string{b}, 0, 0, 0},
+		{"another folder's files.log", []string{filepath.Join(dir, "other"), a}, n, 0, 0},
+		{"http.log first", []string{b, a}, n, n, n},
+		{"files.log first", []string{a, b}, 0, 2 * n, n},
+		{"the folder", []string{filepath.Join(dir, "day")}, 0, 2 * n, n},
+		{"http.log before files.log", []string{filepath.Join(dir, "late")}, 6, 0, 3},
+		{"all", []string{dir}, 0, 2*n + 6, n + 3},
+	} {
+		summary, err := (&ingest.Importer{Recorder: s, Options: source.Options{Now: testNow}}).Import(t.Context(), step.paths, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if summary.Accepted != step.accepted || summary.Repeated != step.repeated || summary.Kinds["download"] != step.downloads || summary.Refused != 0 {
+			t.Errorf("%s: %+v", step.name, summary)
+		}
+	}
+}

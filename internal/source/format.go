@@ -25,6 +25,8 @@ type format struct {
 	list bool   // its records are entries of a list: it may be read as the feed that --feed names
 	// anonymous says that nothing in it tells whose list it is, so that it cannot be read without --feed.
 	anonymous bool
+	// good says that it lists known-good files: being listed means green, unless Options say otherwise; else red.
+	good bool
 	// sniff says how sure the beginning of an input makes it that this is the format: 0 not at all; 20 loosely, by shape alone; 60 by known
 	// names of columns or fields; 80 by a schema's own mark; 100 by a magic number. The surest reads it; of equals the first in formats.
 	sniff func(*sample) int
@@ -47,6 +49,14 @@ func FormatHelp() string {
 		fmt.Fprintf(&b, "  %-14s %s\n", formats[i].name, formats[i].help)
 	}
 	return b.String()
+}
+
+// Zone is what being listed in a list of this format means, where nothing else says it.
+func (f Format) Zone() intel.Zone {
+	if i := slices.IndexFunc(formats, func(known format) bool { return known.name == f }); i >= 0 && formats[i].good {
+		return intel.Green
+	}
+	return intel.Red
 }
 
 // formatOf finds a format by its name.

@@ -5,6 +5,16 @@ const (
 	SysmonEVTX   Format = "sysmon-evtx"
 	SysmonXML    Format = "sysmon-xml"
 	SysmonJSON   Format = "sysmon-json"
+	ZeekTSV      Format = "zeek-tsv"
+	ZeekJSON     Format = "zeek-json"
+	Suricata     Format = "suricata"
+	NSRL         Format = "nsrl"
+	Hashlookup   Format = "hashlookup"
+	DebIndex     Format = "deb-index"
+	RPMIndex     Format = "rpm-index"
+	Dpkg         Format = "dpkg"
+	Hashdeep     Format = "hashdeep"
+	Sums         Format = "sums"
 	Observations Format = "observations"
 	HashList     Format = "hashes"
 	STIX         Format = "stix"
@@ -17,6 +27,16 @@ var formats = []format{
 	{name: SysmonEVTX, help: "Sysmon in Windows event log files", sniff: sniffEVTX, read: readSysmonEVTX},
 	{name: SysmonXML, help: "Sysmon as <Event> elements, among anything else", sniff: sniffSysmonXML, read: readSysmonXML},
 	{name: SysmonJSON, help: "Sysmon as JSON: winlogbeat, NXLog, Azure, dumps of event logs", sniff: sniffSysmonJSON, read: readSysmonJSON},
+	{name: ZeekTSV, help: "Zeek's logs in columns; files.log and http.log of one folder or archive are joined", sniff: sniffZeekTSV, read: readZeekTSV},
+	{name: ZeekJSON, help: "Zeek's logs as JSON lines", sniff: sniffZeekJSON, read: readZeekJSON},
+	{name: Suricata, help: "Suricata's EVE log", sniff: sniffSuricata, read: readSuricata},
+	{name: NSRL, help: "known good: NSRL's RDSv3, an SQLite database", list: true, good: true, sniff: sniffNSRL, read: readNSRL},
+	{name: Hashlookup, help: "known good: dumps of CIRCL's hashlookup", list: true, good: true, sniff: sniffHashlookup, read: readHashlookup},
+	{name: DebIndex, help: "known good: Packages of a Debian repository", list: true, good: true, sniff: sniffDebIndex, read: readDebIndex},
+	{name: RPMIndex, help: "known good: primary.xml of an RPM repository", list: true, good: true, sniff: sniffRPMIndex, read: readRPMIndex},
+	{name: Dpkg, help: "known good: what a Debian package installs, NAME.md5sums", list: true, good: true, sniff: sniffDpkg, read: readDpkg},
+	{name: Hashdeep, help: "known good: output of hashdeep", list: true, good: true, sniff: sniffHashdeep, read: readHashdeep},
+	{name: Sums, help: "output of md5sum, sha1sum, sha256sum, as of BSD too", list: true, anonymous: true, sniff: sniffSums, read: readSums},
 	{name: Observations, help: "Spoor's own NDJSON, docs/observations.md", sniff: sniffObservations, read: readObservations},
 	{name: STIX, help: "STIX 2.0 and 2.1: bundles, TAXII envelopes, an object a line", list: true, sniff: sniffSTIX, read: readSTIX},
 	{name: MISP, help: "MISP events, alone, in responses and in feeds", list: true, sniff: sniffMISP, read: readMISP},

@@ -169,3 +169,53 @@ func TestFields(t *testing.T) {
 		}
 	}
 }
+
+func FuzzZeekTSV(f *testing.F) {
+	seeds(f, "zeek-tsv")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: ZeekTSV}) })
+}
+
+func FuzzZeekJSON(f *testing.F) {
+	seeds(f, "zeek-json")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: ZeekJSON}) })
+}
+
+func FuzzSuricata(f *testing.F) {
+	seeds(f, "suricata")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Suricata}) })
+}
+
+func FuzzSums(f *testing.F) {
+	seeds(f, "sums")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Feed: "a feed", Format: Sums}) })
+}
+
+func FuzzDpkg(f *testing.F) {
+	seeds(f, "dpkg")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Dpkg}) })
+}
+
+func FuzzHashdeep(f *testing.F) {
+	seeds(f, "hashdeep")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Hashdeep}) })
+}
+
+func FuzzDebIndex(f *testing.F) {
+	seeds(f, "deb-index")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: DebIndex}) })
+}
+
+func FuzzRPMIndex(f *testing.F) {
+	seeds(f, "rpm-index")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: RPMIndex}) })
+}
+
+func FuzzHashlookup(f *testing.F) {
+	seeds(f, "hashlookup")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Hashlookup}) })
+}
+
+func FuzzNSRL(f *testing.F) {
+	seeds(f, "nsrl")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: NSRL}) })
+}

@@ -72,7 +72,7 @@ func ndjson[T any](t testing.TB, values []T) []byte {
 // goldenOptions are how the inputs of a reader are read: by content, but for lists, which need the name of their feed.
 func goldenOptions(reader string) Options {
 	o := Options{Now: testNow}
-	if reader == string(HashList) {
+	if f, err := formatOf(Format(reader)); err == nil && f.anonymous {
 		o.Feed = "a feed"
 	}
 	return o
@@ -154,6 +154,9 @@ func TestGoldenEncodings(t *testing.T) {
 				in := golden(t, dir, "input")
 				if strings.HasSuffix(dir, "latin-1") && strings.HasPrefix(name, "UTF-16") {
 					continue // there is no UTF-16 of bytes that are no UTF-8
+				}
+				if bytes.HasPrefix(in, []byte("SQLite")) {
+					continue // no text
 				}
 				if in[0] >= 0x80 && name == "UTF-16LE no BOM" {
 					continue // told by its first letters

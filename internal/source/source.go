@@ -27,11 +27,13 @@ type Sink interface {
 // Options say how to read.
 type Options struct {
 	Format Format // Auto or "": by content
-	// Feed says that the inputs are listings of this feed; Zone says what being listed there means, red when not given.
+	// Feed says that the inputs are listings of this feed; Zone says what being listed there means; when not given, what Format.Zone says.
 	Feed    string
 	Zone    intel.Zone
 	Marking intel.Marking
 	Now     time.Time // when a list that bears no dates was taken in
+	// Joins, when not nil, ties what the inputs of one import tell together, as Zeek's files.log and http.log; else each is read by itself.
+	Joins *Joins
 }
 
 // Result is what Read found.
@@ -49,9 +51,6 @@ const sniffed = 64 << 10
 // Read reads one input into sink. It fails with an [intel.ErrInvalid] when the format is not recognised or the whole input is unusable,
 // and as the sink or the input fail.
 func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) {
-	if o.Zone == 0 {
-		o.Zone = intel.Red
-	}
 	text, head, err := in.open()
 	if err != nil {
 		return Result{}, fmt.Errorf("reading %s: %w", in.Name, err)
@@ -66,7 +65,10 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 	if f == nil {
 		return Result{}, nil
 	}
-	r := &reader{ctx: ctx, in: text, name: in.Name, sink: sink, o: o}
+	if o.Zone == 0 {
+		o.Zone = f.name.Zone()
+	}
+	r := &reader{ctx: ctx, input: in, in: text, name: in.Name, sink: sink, o: o}
 	r.result.Format, in.format = f.name, f.name
 	err = f.read(r)
 	if err != nil {
@@ -82,6 +84,7 @@ func Read(ctx context.Context, in *Input, o Options, sink Sink) (Result, error) 
 // reader is one Read under way.
 type reader struct {
 	ctx    context.Context
+	input  *Input
 	in     *lines
 	name   string
 	sink   Sink
