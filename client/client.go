@@ -81,6 +81,33 @@ func (c *Client) Observe(ctx context.Context, batch string, ndjson []byte) (*wir
 	return &r, nil
 }
 
+// Feeds asks how the server's feeds stand. It needs a token with the scope admin.
+func (c *Client) Feeds(ctx context.Context) (*wire.Feeds, error) {
+	var f wire.Feeds
+	if err := c.call(ctx, http.MethodGet, c.base.JoinPath("api", "feeds"), nil, nil, &f); err != nil {
+		return nil, fmt.Errorf("asking for the feeds: %w", err)
+	}
+	return &f, nil
+}
+
+// RunFeed makes the server fetch a feed now; AcceptFeed lets in what it holds back of one. Both begin it only: [Client.Feeds] tells what came of it.
+func (c *Client) RunFeed(ctx context.Context, name string) (*wire.Feed, error) {
+	return c.feed(ctx, name, "run")
+}
+
+// AcceptFeed lets in what the server holds back of a feed.
+func (c *Client) AcceptFeed(ctx context.Context, name string) (*wire.Feed, error) {
+	return c.feed(ctx, name, "accept")
+}
+
+func (c *Client) feed(ctx context.Context, name, action string) (*wire.Feed, error) {
+	var f wire.Feed
+	if _, err := c.once(ctx, http.MethodPost, c.base.JoinPath("api", "feeds", url.PathEscape(name), action), nil, nil, &f); err != nil {
+		return nil, fmt.Errorf("%s of the feed %s: %w", action, name, err)
+	}
+	return &f, nil
+}
+
 // retries is how often a request is sent again when the server is busy or not there: every call of this client may be repeated safely.
 const retries = 4
 

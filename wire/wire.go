@@ -354,3 +354,35 @@ const BatchID = "Spoor-Batch-Id"
 
 // NextCursor is the header of an answer to a request with a cursor: the cursor of the next page. It is absent at the end.
 const NextCursor = "Spoor-Next-Cursor"
+
+// Feeds answers GET /api/feeds.
+type Feeds struct {
+	Feeds       []Feed `json:"feeds"`
+	ConfigError string `json:"config_error,omitempty"` // what is wrong with the configuration's newest form; the one before stays in force
+}
+
+// Feed is a configured feed as it stands.
+type Feed struct {
+	Name     string    `json:"name"`
+	Kind     string    `json:"kind"`  // path, url, taxii, misp, misp-feed, s3
+	Place    string    `json:"place"` // where it comes from
+	Zone     string    `json:"zone"`  // what being listed means
+	Marking  string    `json:"marking"`
+	State    string    `json:"state"`   // waiting, running, ok, failing, held
+	Entries  uint64    `json:"entries"` // of the last complete snapshot; of a feed in increments: all so far
+	Snapshot time.Time `json:"snapshot,omitzero"`
+	Attempt  time.Time `json:"last_attempt,omitzero"`
+	Success  time.Time `json:"last_success,omitzero"`
+	Next     time.Time `json:"next,omitzero"`
+	Error    string    `json:"error,omitempty"` // of the last run
+	Failures uint64    `json:"failures"`        // in all
+	Held     *HeldFeed `json:"held,omitempty"`
+}
+
+// HeldFeed says why what a feed gave waits for a person.
+type HeldFeed struct {
+	At      time.Time `json:"at"`
+	Entries uint64    `json:"entries"`
+	Reasons []string  `json:"reasons"`
+	Files   []string  `json:"files"` // trusted files that the feed calls bad, the first hundred
+}

@@ -52,7 +52,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := httptest.NewServer(newHandler(s, gates, false, slog.New(slog.DiscardHandler), serve.Options{}))
+	h := httptest.NewServer(newHandler(s, gates, nil, false, slog.New(slog.DiscardHandler), serve.Options{}))
 	t.Cleanup(func() {
 		h.Close()
 		if err := gates.Close(); err != nil {

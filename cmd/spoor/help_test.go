@@ -65,7 +65,7 @@ func TestHelp(t *testing.T) {
 	}
 	walk(root)
 	for _, want := range []string{"spoor serve", "spoor import", "spoor lookup", "spoor collect", "spoor demo", "spoor bench", "spoor completion", "spoor help",
-		"spoor token", "spoor token create", "spoor token list", "spoor token revoke"} {
+		"spoor feed", "spoor feed list", "spoor feed status", "spoor feed run", "spoor feed accept", "spoor token", "spoor token create", "spoor token list", "spoor token revoke"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no command %q", want)
 		}

@@ -21,6 +21,7 @@ import (
 	"spoor/internal/access"
 	"spoor/internal/api"
 	"spoor/internal/dossier"
+	"spoor/internal/feed"
 	"spoor/internal/intel"
 	"spoor/internal/serve"
 	"spoor/internal/source"
@@ -33,6 +34,7 @@ const defaultListen = "127.0.0.1:8420"
 
 type serveOptions struct {
 	data, listen   string
+	feeds          string
 	cert, key      string
 	openLookups    bool
 	logLevel       string
@@ -52,6 +54,8 @@ Its caches take about a tenth of the memory that the machine, or its control gro
 The first start makes an administrator's token and prints it, once, on standard output (under systemd, where that is a log, into the
 file admin-token of the data directory); 'spoor token create' makes more.
 
+It fetches the feeds that feeds.yaml in the data directory, or the file of --feeds, configures, and takes up each change of it; docs/feeds.md.
+
 It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.
 
 Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
@@ -65,6 +69,7 @@ Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 	dataFlag(cmd, &o.data)
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", defaultListen, "`ADDR`ess to listen on, host:port; port 0 takes a free one")
+	f.StringVar(&o.feeds, "feeds", "", "fetch the feeds that `FILE` configures (feeds.yaml in the data directory)")
 	f.StringVar(&o.cert, "tls-cert", "", "TLS certificate `FILE` (PEM); with --tls-key")
 	f.StringVar(&o.key, "tls-key", "", "TLS key `FILE` (PEM)")
 	f.BoolVar(&o.openLookups, "open-lookups", false, "let anyone look up without a token; on loopback only")
@@ -72,7 +77,7 @@ Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON")
 	f.DurationVar(&o.grace, "grace", 20*time.Second, "how long requests under way may take to finish at the end")
 	f.DurationVar(&o.requestTimeout, "request-timeout", 30*time.Second, "longest time for one look-up")
-	for _, file := range []string{"tls-cert", "tls-key"} {
+	for _, file := range []string{"tls-cert", "tls-key", "feeds"} {
 		_ = cmd.MarkFlagFilename(file)
 	}
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
@@ -134,7 +139,26 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 		scheme = "https"
 	}
 	address := fmt.Sprintf("%s://%s", scheme, l.Addr())
-	handler := newHandler(s, gates, o.openLookups, log, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	if o.feeds == "" {
+		o.feeds = feedsFile(o.data)
+	} else if _, err := os.Stat(o.feeds); err != nil {
+		l.Close()
+		return fmt.Errorf("reading the configuration of feeds: %w", err)
+	}
+	runner, err := newRunner(o.feeds, o.data, s, log)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	fetching := make(chan struct{})
+	feeding, endFeeds := context.WithCancel(ctx)
+	go func() {
+		defer close(fetching)
+		runner.Run(feeding)
+	}()
+	// Runs end before the store closes; what they recorded stays.
+	defer func() { endFeeds(); <-fetching; runner.Close() }()
+	handler := newHandler(s, gates, runner, o.openLookups, log, serve.Options{Logger: log, Timeout: o.requestTimeout})
 	log.Info("serving", "address", address, "data", o.data, "version", version())
 	if o.listening != nil {
 		o.listening(address)
@@ -184,7 +208,7 @@ func isLoopback(host string) bool {
 }
 
 // newHandler puts api and web before one store.
-func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logger, o serve.Options) http.Handler {
+func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, open bool, log *slog.Logger, o serve.Options) http.Handler {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_disk_bytes", Help: "Live data on disk."}, func() float64 { return float64(s.Stats().DiskBytes) }),
@@ -192,6 +216,11 @@ func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logge
 	view := func(c intel.Marking) dossier.View { return s.View(c) }
 	gate := &serve.Gate{Access: gates, OpenLookups: open}
 	mux := http.NewServeMux()
+	if feeds != nil {
+		metrics.MustRegister(feeds)
+		api.RegisterFeeds(mux, gate, feeds)
+		web.RegisterFeeds(mux, web.Config{Gate: gate, Logger: log}, feeds)
+	}
 	api.Register(mux, api.Config{View: view, Recorder: s, Ready: s.Ready, Gate: gate, Metrics: metrics, Logger: log,
 		CacheBytes: cachesFor(machineMemory()).answers})
 	web.Register(mux, web.Config{View: view, Gate: gate, Logger: log, FindHashes: source.FindHashes})

@@ -63,7 +63,7 @@ func (v *View) addresses(ctx context.Context, rows []row) ([]intel.Row[intel.Web
 		if r, ok := v.keep(&kr); ok {
 			switch r.tag {
 			case tagListing:
-				t.listings = append(t.listings, listingOf(&r))
+				t.listings = v.appendLive(t.listings, listingOf(&r))
 			case tagIP:
 				t.ips++
 			}
@@ -120,7 +120,7 @@ func (v *View) Address(ctx context.Context, a intel.Address) (*intel.AddressFact
 		}
 	}
 	for i := range groups[0] {
-		f.Listings = append(f.Listings, listingOf(&groups[0][i]))
+		f.Listings = v.appendLive(f.Listings, listingOf(&groups[0][i]))
 	}
 	if up := intel.UpperDomain(a.Host); up != a.URL {
 		parents, err := v.addresses(ctx, []row{{object: a.URL}})

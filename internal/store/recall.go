@@ -49,7 +49,7 @@ func (v *View) recall(ctx context.Context, h intel.Hash, want intel.Section) (*i
 		return &intel.Facts{Asked: h, Head: all.Head, Conflicts: all.Conflicts}, under, nil
 	}
 	f := &intel.Facts{Asked: h, Conflicts: id.conflicts}
-	f.Head = *headOf(id.hashes, rows)
+	f.Head = *v.headOf(id.hashes, rows)
 	if err := v.body(ctx, f, rows, want); err != nil {
 		return nil, nil, err
 	}
@@ -71,8 +71,8 @@ func (u unknown) Error() string {
 }
 func (u unknown) Unwrap() error { return intel.ErrUnknown }
 
-// headOf makes the head of a file of its united rows.
-func headOf(hashes intel.Hashes, rows []row) *intel.Head {
+// headOf makes the head of a file of its united rows. Of its listings those that are live are told.
+func (v *View) headOf(hashes intel.Hashes, rows []row) *intel.Head {
 	h := &intel.Head{File: hashes}
 	for i := range rows {
 		r := &rows[i]
@@ -86,7 +86,7 @@ func headOf(hashes intel.Hashes, rows []row) *intel.Head {
 			name, method := cutPair(r.object)
 			h.Detections = append(h.Detections, intel.Row[intel.Detection]{Value: intel.Detection{Name: name, Method: method, Zone: intel.Zone(r.detail[0]), URL: r.extra}, Tally: r.tally})
 		case tagListing:
-			h.Listings = append(h.Listings, listingOf(r))
+			h.Listings = v.appendLive(h.Listings, listingOf(r))
 		case tagVerdict:
 			analyst, comment := cutPair(r.object)
 			h.Verdicts = append(h.Verdicts, intel.Row[intel.AnalystVerdict]{Value: intel.AnalystVerdict{Zone: intel.Zone(r.detail[0]), Analyst: analyst, Comment: comment}, Tally: r.tally})
@@ -334,7 +334,10 @@ func (v *View) resolve(ctx context.Context, hashes []intel.Hash) ([]*cachedHead,
 		}
 		for _, g := range some {
 			id := g.decide()
-			c := &cachedHead{canonical: id.canonical, head: headOf(id.hashes, united(id.unite))}
+			one := View{s: v.s} // a look of its own tells on which feeds' snapshots this head depends
+			c := &cachedHead{canonical: id.canonical, head: one.headOf(id.hashes, united(id.unite))}
+			c.stamps = one.stamps
+			v.stamps = append(v.stamps, one.stamps...)
 			for _, n := range id.unite {
 				if n.facts {
 					c.under = append(c.under, n.hash)

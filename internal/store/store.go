@@ -33,13 +33,14 @@ type Options struct {
 
 // Store keeps and recalls. Its methods may be called from many goroutines.
 type Store struct {
-	kv      kv.Store
-	now     func() time.Time
-	log     *slog.Logger
-	sources *sources
-	changes changes
-	heads   *headCache
-	hubs    *hubs
+	kv        kv.Store
+	now       func() time.Time
+	log       *slog.Logger
+	sources   *sources
+	changes   changes
+	snapshots snapshots
+	heads     *headCache
+	hubs      *hubs
 }
 
 // New makes a store over an engine. It starts one goroutine that rolls large relations back; Close ends it and closes the engine.
@@ -67,6 +68,9 @@ func New(engine kv.Store, o Options) (*Store, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the names of sources: %w", s.kind(err))
+	}
+	if err := s.readSnapshots(); err != nil {
+		return nil, err
 	}
 	s.hubs = newHubs(s, o.HubRows)
 	return s, nil
