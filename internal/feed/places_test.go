@@ -264,3 +264,16 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// TestTAXIISTIX: what a collection gives is recognised as STIX.
+func TestTAXIISTIX(t *testing.T) {
+	address, _ := site(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"objects":[{"type":"indicator","spec_version":"2.1","id":"indicator--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f","created":"2026-04-01T00:00:00Z","modified":"2026-04-01T00:00:00Z",`+
+			`"indicator_types":["malicious-activity"],"name":"x","pattern":"[file:hashes.MD5 = '%s']","pattern_type":"stix","valid_from":"2026-04-01T00:00:00Z"}]}`, md5Of(1))
+	})
+	h := newHouse(t, "feeds:\n  - {name: t, taxii: '"+address+"/c/'}\n")
+	h.want("t", OK, 1)
+	if got := h.listed(md5Of(1)); got != "red; t 1–1" {
+		t.Error(got)
+	}
+}
