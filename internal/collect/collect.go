@@ -22,13 +22,13 @@ import (
 
 // Options say what to look at; the zero value looks at this machine without a time limit.
 type Options struct {
-	Budget  time.Duration // stop looking for more after so long; 0: no limit
-	Root    string        // of the file system, "/" when empty; a mounted image, say, whose links do not lead outside
-	Host    string        // the machine's own name when empty
-	Path    string        // folders of executables, $PATH when empty
-	Folders []string      // folders of libraries, the usual ones when nil
-	RPM     string        // program that lists rpm's packages, rpm itself when empty
-	Rate    int64         // bytes that are read a second, 0: as fast as can be
+	Budget  time.Duration    // stop looking for more after so long; 0: no limit
+	Root    string           // of the file system, "/" when empty; a mounted image, say, whose links do not lead outside
+	Host    string           // the machine's own name when empty
+	Path    string           // folders of executables, $PATH when empty
+	Folders []string         // folders of libraries, the usual ones when nil
+	RPM     string           // program that lists rpm's packages, rpm itself when empty
+	Rate    int64            // bytes that are read a second, 0: as fast as can be
 	Now     func() time.Time // the clock; time.Now when nil
 	// Progress, when not nil, is told of every file.
 	Progress func(files int, path string)

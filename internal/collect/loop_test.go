@@ -57,7 +57,10 @@ func TestFull(t *testing.T) {
 	if m.learn("/a", fingerprint{Size: 1}, &h) == nil || m.learn("/b", fingerprint{Size: 1}, &h) != nil || m.learn("/a", fingerprint{Size: 2}, &h) == nil {
 		t.Error("the bound does not hold")
 	}
-	if m.file("/a", fingerprint{Size: 1}) != nil || m.file("/a", fingerprint{Size: 2}) == nil {
+	if late := (fingerprint{Size: 2, Changed: time.Now().UnixNano()}); m.learn("/a", late, &h) == nil || m.file("/a", late) != nil {
+		t.Error("a file that changed a moment ago is taken for read")
+	}
+	if m.learn("/a", fingerprint{Size: 2}, &h); m.file("/a", fingerprint{Size: 1}) != nil || m.file("/a", fingerprint{Size: 2}) == nil {
 		t.Error("a file is taken for what it was before")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"spoor/internal/intel"
 )
@@ -26,6 +27,7 @@ type fingerprint struct {
 // known is what is remembered of the file at one path.
 type known struct {
 	fingerprint
+	Read   int64  `json:"r"` // when, Unix nanoseconds
 	Hashes []byte `json:"h"` // MD5, SHA-1, SHA-256, one after the other
 	Told   bool   `json:"t,omitempty"`
 	Origin string `json:"u,omitempty"` // the address that it was told to have come from
@@ -69,12 +71,16 @@ const maxKnown = 200_000
 
 var errFull = errors.New("more files than are remembered")
 
+// settled is how long a file must have been as it is when it was read: the clock of a file system is coarse, and one that changes twice in one of
+// its moments looks the same.
+const settled = 2 * time.Second
+
 // file returns what is remembered of a path's file, nil when that is nothing or of another file.
 func (m *memory) file(key string, now fingerprint) *known {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.Files[key]
-	if k == nil || k.fingerprint != now || k.hashes().IsZero() {
+	if k == nil || k.fingerprint != now || k.hashes().IsZero() || now.Changed > k.Read-int64(settled) {
 		return nil
 	}
 	k.met = true
@@ -85,7 +91,7 @@ func (m *memory) file(key string, now fingerprint) *known {
 func (m *memory) learn(key string, now fingerprint, h *intel.Hashes) *known {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := &known{fingerprint: now, Hashes: bytes.Join([][]byte{h.MD5.Bytes(), h.SHA1.Bytes(), h.SHA256.Bytes()}, nil), met: true}
+	k := &known{fingerprint: now, Read: time.Now().UnixNano(), Hashes: bytes.Join([][]byte{h.MD5.Bytes(), h.SHA1.Bytes(), h.SHA256.Bytes()}, nil), met: true}
 	switch old := m.Files[key]; {
 	case old == nil && len(m.Files) >= m.full:
 		return nil

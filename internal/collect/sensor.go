@@ -184,6 +184,7 @@ func (s *Sensor) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sent := 0
 	for _, name := range m.Pending {
 		path := filepath.Join(s.spool(), name)
 		b, err := os.ReadFile(path)
@@ -198,6 +199,8 @@ func (s *Sensor) send(ctx context.Context) error {
 			s.Logger.Error("a batch is given up", "batch", name, "error", err)
 		} else if err != nil {
 			return err
+		} else {
+			sent++
 		}
 		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("removing what was sent: %w", err)
@@ -205,6 +208,9 @@ func (s *Sensor) send(ctx context.Context) error {
 		if err := syncDir(s.spool()); err != nil {
 			return fmt.Errorf("removing what was sent: %w", err)
 		}
+	}
+	if sent > 0 {
+		s.Logger.Info("everything is sent", "batches", sent)
 	}
 	return nil
 }
