@@ -389,8 +389,8 @@ func TestBudget(t *testing.T) {
 	m.process(2, 1, "b", "/usr/bin/b", 2)
 	m.process(3, 2, "a", "/usr/bin/a", 3)
 	clock := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	o := collect.Options{Root: m.root, Host: "h", Path: "/usr/bin", Folders: []string{}, Budget: 2 * time.Second}
-	o.Now = func() time.Time { clock = clock.Add(time.Second); return clock } // it is looked at once at the beginning and once a process
+	o := collect.Options{Root: m.root, Host: "h", Path: "/usr/bin", Folders: []string{}, Budget: 6 * time.Second}
+	o.Now = func() time.Time { clock = clock.Add(time.Second); return clock } // it is looked at once at the beginning, once a process, twice a file
 	var s sink
 	summary, err := collect.Run(t.Context(), o, &s)
 	if err != nil || !summary.CutShort || summary.Processes != 2 || summary.Starts != 1 || len(s.lines) != 5 {

@@ -90,14 +90,14 @@ type pace struct {
 	next time.Time // when what was read so far may have been
 }
 
-// paced reads no faster than the collector's pace, and not on when the collector gave up.
+// paced reads no faster than the collector's pace, and not on when the time is up or the caller gave up.
 type paced struct {
 	c *collector
 	r io.Reader
 }
 
 func (p *paced) Read(b []byte) (int, error) {
-	if err := p.c.ctx.Err(); err != nil {
+	if err := p.c.spent(); err != nil {
 		return 0, err
 	}
 	n, err := p.r.Read(b)
