@@ -367,9 +367,10 @@ func (c *collector) hashAll(paths []string) error {
 			return c.ctx.Err()
 		}
 		if r.err != nil {
-			if !errors.Is(r.err, errBudget) { // that ends the loop
-				c.summary.Unreadable++
+			if errors.Is(r.err, errBudget) {
+				return r.err
 			}
+			c.summary.Unreadable++
 			continue
 		}
 		if old := c.hashed[r.path]; old != nil && os.SameFile(old.info, r.h.info) {

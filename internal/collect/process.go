@@ -158,6 +158,10 @@ func (c *collector) processes() error {
 			break
 		}
 		p, err := c.process(proc, pid, boot)
+		if errors.Is(err, errBudget) {
+			spent = err
+			break
+		}
 		if err != nil {
 			// A process that ended meanwhile, or a thread of the kernel, has no file; one that may not be looked at is counted.
 			if errors.Is(err, fs.ErrPermission) {
