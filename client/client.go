@@ -23,6 +23,7 @@ var (
 	ErrUnknown    = errors.New("nothing is known of this hash") // 404
 	ErrCredential = errors.New("the server refuses the token")  // 401, 403
 	ErrQuota      = errors.New("the daily quota is used up")    // 429
+	ErrRefused    = errors.New("the server does not take this") // 400, 413, 415: sending it again does not help
 )
 
 // Client asks one server. It may be used from many goroutines.
@@ -167,6 +168,10 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, h http.Hea
 		return false, fmt.Errorf("%w: %s", ErrCredential, message)
 	case res.StatusCode == http.StatusTooManyRequests:
 		return false, fmt.Errorf("%w: %s", ErrQuota, message)
+	}
+	switch res.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return false, fmt.Errorf("%w: the server answers %d: %s", ErrRefused, res.StatusCode, message)
 	}
 	return res.StatusCode >= 500, fmt.Errorf("the server answers %d: %s", res.StatusCode, message)
 }

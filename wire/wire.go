@@ -323,6 +323,50 @@ type DomainResolution struct {
 	HitsCount uint64
 }
 
+// PublicationReport answers /api/publications/get_one. Its keys are spelled as the portal spells them on this path.
+type PublicationReport struct {
+	Status     string      `json:"status"` // "ok"
+	ReturnData Publication `json:"return_data"`
+}
+
+// Publication is a report with the files that it names. All keys are always there, for clients that read them unasked.
+type Publication struct {
+	Id           string            `json:"id"`
+	Name         string            `json:"name"` // its title
+	Desc         string            `json:"desc"`
+	Published    int64             `json:"published"`    // Unix seconds; when nobody said, those of Updated, else of when Spoor first heard of it
+	Updated      int64             `json:"updated"`      // likewise, the other way round
+	ReportGroup  string            `json:"report_group"` // "apt", "crimeware", "industrial", "osint"
+	Tags         []string          `json:"tags"`
+	TagsGeo      []string          `json:"tags_geo"` // Spoor does not sort tags: these three are empty
+	TagsIndustry []string          `json:"tags_industry"`
+	TagsActors   []string          `json:"tags_actors"`
+	Type         string            `json:"type"`       // Spoor's own from here on: as in RelatedAptReports
+	Url          string            `json:"url"`        // "" when unknown
+	Sources      []string          `json:"sources"`    // who names it
+	FilesLeft    uint64            `json:"files_left"` // files beyond those that follow
+	Files        []PublicationFile `json:"files"`      // red first, then by hits
+}
+
+// PublicationFile is a file that a publication names.
+type PublicationFile struct {
+	Zone          Zone
+	Md5           string // each hash is empty when unknown
+	Sha1          string
+	Sha256        string
+	HitsCount     uint64
+	FirstSeen     Date   `json:",omitempty"`
+	LastSeen      Date   `json:",omitempty"`
+	DetectionName string `json:",omitempty"`
+}
+
+// PublicationFailure answers /api/publications/get_one for an id that no publication has: as the portal says it, and as every error of Spoor's.
+type PublicationFailure struct {
+	Status    string    `json:"status"` // "error"
+	StatusMsg string    `json:"status_msg"`
+	Error     ErrorInfo `json:"error"`
+}
+
 // Error is the body of every error.
 type Error struct {
 	Error ErrorInfo `json:"error"`

@@ -24,6 +24,7 @@ import (
 	"spoor/internal/serve"
 	"spoor/internal/source"
 	"spoor/internal/store"
+	"spoor/wire"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -143,6 +144,11 @@ func TestGolden(t *testing.T) {
 			compare("answer.stix.json", indented(t, answer("/api/hash/"+asked+"?format=stix")))
 			compare("page.html", answer("/hash/"+asked))
 
+			for _, r := range reports(t, whole) {
+				compare("publication-"+r.Id+".json", indented(t, answer("/api/publications/get_one?include_info=all&publication_id="+r.Id)))
+				compare("publication-"+r.Id+".html", answer("/publication/"+r.Id))
+			}
+
 			h, err := intel.ParseHash(asked)
 			if err != nil {
 				t.Fatal(err)
@@ -194,6 +200,16 @@ func TestGolden(t *testing.T) {
 			t.Errorf("no golden case has anything in %s", s)
 		}
 	}
+}
+
+// reports returns the publications that an answer names.
+func reports(t *testing.T, answer []byte) []wire.Report {
+	t.Helper()
+	var r wire.HashReport
+	if err := json.Unmarshal(answer, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r.FileGeneralInfo.RelatedAptReports
 }
 
 // allHashes returns the file's own hashes as an answer gives them.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"io/fs"
@@ -161,21 +162,40 @@ func copyOfProject(t *testing.T) string {
 	return dir
 }
 
-// TestUnit holds the systemd unit to the command that it starts: every flag of it is one.
-func TestUnit(t *testing.T) {
-	b, err := os.ReadFile("../../deploy/spoor.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/spoor (.*)$`).FindSubmatch(b)
-	if m == nil {
-		t.Fatal("the unit starts no spoor")
-	}
-	cmd, rest, err := newRoot().Find(strings.Fields(string(m[1])))
-	if err != nil || cmd.Name() != "serve" {
-		t.Fatalf("the unit starts %v: %v", cmd, err)
-	}
-	if err := cmd.ParseFlags(rest); err != nil {
-		t.Error(err)
+// TestUnits holds the systemd units to the commands that they start: every flag of them is one, and where systemd is there, it takes them.
+func TestUnits(t *testing.T) {
+	for name, command := range map[string]string{"spoor.service": "serve", "spoor-collect.service": "collect"} {
+		t.Run(name, func(t *testing.T) {
+			b, err := os.ReadFile("../../deploy/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/spoor (.*)$`).FindSubmatch(b)
+			if m == nil {
+				t.Fatal("the unit starts no spoor")
+			}
+			cmd, rest, err := newRoot().Find(strings.Fields(string(m[1])))
+			if err != nil || cmd.Name() != command {
+				t.Fatalf("the unit starts %v: %v", cmd, err)
+			}
+			if err := cmd.ParseFlags(rest); err != nil {
+				t.Error(err)
+			}
+			analyze, err := exec.LookPath("systemd-analyze")
+			if err != nil {
+				t.Skipf("only systemd can say whether it takes the unit: %v", err)
+			}
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			copied := filepath.Join(t.TempDir(), name)
+			if err := os.WriteFile(copied, bytes.ReplaceAll(b, []byte("/usr/local/bin/spoor"), []byte(self)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.CommandContext(t.Context(), analyze, "verify", copied).CombinedOutput(); err != nil || len(out) > 0 {
+				t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+			}
+		})
 	}
 }

@@ -114,7 +114,7 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	name := args[0]
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, v := range []string{"PATH", "HOME", "TMPDIR", "SPOOR_DATA", "SPOOR_SERVER", "SPOOR_TOKEN"} {
+	for _, v := range []string{"PATH", "HOME", "TMPDIR", "SPOOR_DATA", "SPOOR_SERVER", "SPOOR_TOKEN", "STATE_DIRECTORY"} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
 	in, err := cmd.StdinPipe() // nothing ever comes, nor an end

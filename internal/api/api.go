@@ -81,6 +81,7 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/api/v1/search/domain", a.searchAddress(domainAddress))
 	get("/api/v1/search/ip", a.searchAddress(ipAddress))
 	get("/api/v1/search/url", a.searchAddress(urlAddress))
+	mux.HandleFunc("/api/publications/get_one", a.publication)
 	mux.Handle("/api/observations", serve.Methods(http.MethodPost, http.HandlerFunc(a.observations)))
 	nothing := func(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, r, fmt.Errorf("%w; /openapi.json lists what there is", serve.ErrNotFound))

@@ -19,6 +19,7 @@ import (
 // TestClients asks as the public clients of the portal and of OpenTIP do, and reads what they read without looking whether it is there.
 func TestClients(t *testing.T) {
 	s := filled(t)
+	s.send(t, []byte(`{"source":{"type":"feed","name":"reports"},"file":{"md5":"`+knownMD5+`"},"publication":{"id":"R-1","type":"APT","title":"Harbour"}}`), nil)
 	soar := s.token(t, access.NewToken{Account: "soar"})
 	key := http.Header{"X-Api-Key": {soar}, "Accept": {"application/json"}, "Content-Type": {"application/json"}}
 	for _, tt := range []struct {
@@ -36,6 +37,8 @@ func TestClients(t *testing.T) {
 		{"SOAR: URL, without scheme", request{path: "/api/url/evil.example%2Fx?sections=Zone,UrlGeneralInfo", account: "soar", token: soar},
 			"Zone UrlGeneralInfo.Url UrlGeneralInfo.Categories UrlGeneralInfo.HasApt UrlGeneralInfo.RelatedAptReports"},
 		{"SOAR: more", request{path: "/api/ip/192.0.2.1?count=100", account: "soar", token: soar}, "Zone FilesDownloadedFromIp HostedUrls IpDnsResolutions"},
+		{"SOAR: report", request{path: "/api/publications/get_one?publication_id=R-1&include_info=all", account: "soar", token: soar},
+			"return_data.name return_data.id return_data.desc return_data.tags_geo return_data.tags_industry return_data.tags_actors"},
 		{"a plug-in without query", request{path: "/api/hash/" + strings.ToUpper(knownSHA1), account: "soar", token: soar}, "FileGeneralInfo.HitsCount FileGeneralInfo.FirstSeen FileGeneralInfo.LastSeen"},
 		{"enrichment: file", request{path: "/api/hash/" + knownSHA256 + "?count=1&format=json&sections=LicenseInfo%2CZone%2CFileGeneralInfo%2CDetectionsInfo%2CFileDownloadedFromUrls%2CIndustries%2CFileNames", token: soar},
 			"LicenseInfo.DayRequests LicenseInfo.DayQuota FileGeneralInfo FileNames.0.FileName DetectionsInfo.0.LastDetectDate DetectionsInfo.0.DetectionMethod FileDownloadedFromUrls.0.Url FileDownloadedFromUrls.0.Zone"},

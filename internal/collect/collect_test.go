@@ -1,8 +1,11 @@
+//go:build linux
+
 package collect_test
 
 import (
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"spoor/internal/collect"
 	"spoor/internal/intel"
@@ -82,6 +86,8 @@ func (s *sink) Observe(o intel.Observation) error {
 		s.lines = append(s.lines, fmt.Sprintf("%s%.4s at %s on %s", at, h, f.Path, f.Host))
 	case intel.Attribute:
 		s.lines = append(s.lines, fmt.Sprintf("%.4s %s %s", h, f.Name, f.Value))
+	case intel.Download:
+		s.lines = append(s.lines, fmt.Sprintf("%.4s from %s by %s", h, f.URL, f.Referrer))
 	case intel.Listing:
 		s.lines = append(s.lines, fmt.Sprintf("%.4s of %s %s: %s", h, f.Feed, f.Threat, f.Zone))
 	case intel.Relation:
@@ -221,8 +227,8 @@ func TestEnds(t *testing.T) {
 	m := newMachine(t)
 	m.file("usr/bin/ls", "ls", 0o755)
 	o := collect.Options{Root: m.root, Host: "h", Path: "/usr/bin", Folders: []string{}}
-	if _, err := collect.Run(t.Context(), o, &sink{}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("without processes: %v", err)
+	if summary, err := collect.Run(t.Context(), o, &sink{}); err != nil || summary.Files != 1 || summary.Processes != 0 {
+		t.Errorf("an image, which has no processes: %+v, %v", summary, err)
 	}
 	m.process(1, 0, "ls", "/usr/bin/ls", 1)
 	o.Budget = 1
@@ -243,5 +249,151 @@ func TestEnds(t *testing.T) {
 	o.Progress = func(n int, path string) { seen = append(seen, fmt.Sprint(n, path)) }
 	if summary, err := collect.Run(t.Context(), o, &sink{}); err != nil || summary.CutShort || !slices.Equal(seen, []string{"0/usr/bin/ls"}) {
 		t.Errorf("%+v %q, %v", summary, seen, err)
+	}
+}
+
+// TestLinksStayInside: no link of an image leads out of it, wherever it points.
+func TestLinksStayInside(t *testing.T) {
+	m := newMachine(t)
+	outside := newMachine(t)
+	outside.file("usr/bin/theirs", "outside", 0o755)
+	m.file("usr/bin/ours", "ours", 0o755)
+	m.link("usr/bin/absolute", "/usr/bin/ours")
+	m.link("bin", "/usr/bin")
+	m.link("opt/out", outside.root+"/usr/bin")
+	m.link("sbin", outside.root+"/usr/bin")
+	m.link("up", "../../../../../../../../../.."+outside.root+"/usr/bin")
+	m.link("loop", "/loop")
+	m.link("var/lib/dpkg/info", outside.root)
+	m.link("etc/rc.local", "../../../../../../../../../.."+outside.root+"/usr/bin/theirs")
+	m.link("proc/1/exe", outside.root+"/usr/bin/theirs")
+	m.file("proc/1/stat", "1 (x) S 0"+strings.Repeat(" 0", 17)+" 1\n", 0o644)
+	got, summary := m.run(collect.Options{Path: "/bin:/sbin:/up:/loop:/opt/out", Folders: []string{"/opt", "/up", "/loop"}})
+	compare(m, told("12:00:00 =ours at /usr/bin/ours on h", "=ours size 4"), got, *summary, collect.Summary{Files: 1, Bytes: 4})
+}
+
+// TestImage: an image is called what it calls itself, and its own folders are looked at, whatever this process's PATH says.
+func TestImage(t *testing.T) {
+	m := newMachine(t)
+	t.Setenv("PATH", "/nowhere")
+	m.file("etc/hostname", "# a comment\nws-7\n", 0o644)
+	m.file("usr/local/bin/tool", "tool", 0o755)
+	var s sink
+	if _, err := collect.Run(t.Context(), collect.Options{Root: m.root}, &s); err != nil || len(s.lines) != 2 || !strings.HasSuffix(s.lines[0], "at /usr/local/bin/tool on ws-7") {
+		t.Errorf("%q, %v", s.lines, err)
+	}
+}
+
+// TestStarted: what services, cron, sessions and boot scripts name is looked at, once, wherever it lies.
+func TestStarted(t *testing.T) {
+	m := newMachine(t)
+	for _, name := range []string{"unit", "pre", "quoted", "cron", "own", "user", "session", "mine", "found", "timer", "unnamed"} {
+		m.file("srv/"+name, name, 0o755)
+	}
+	m.file("usr/bin/bypath", "bypath", 0o755)
+	m.file("etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/:/bin/sh\nbad\neve:x:1:1::relative:/bin/sh\n", 0o644)
+	m.file("etc/systemd/system/a.service", "[Service]\nExecStartPre=-/srv/pre x\nExecStart=@/srv/unit argv0 /srv/unnamed\nExecStop=/srv/missing\n# ExecStart=/srv/unnamed\n", 0o644)
+	m.file("usr/lib/systemd/system/b.service", "ExecStart=\"/srv/quoted\" x\nExecStart=\nExecStart=%h/x\nExecReload=bypath\n", 0o644)
+	m.file("etc/systemd/system/c.timer", "ExecStart=/srv/unnamed\n", 0o644)
+	m.link("lib", "usr/lib")
+	m.file("etc/crontab", "SHELL=/bin/sh\n# 1 1 * * * root /srv/unnamed\n*/5 * * * * root cd / && /srv/cron --x >/dev/null\n", 0o644)
+	m.file("var/spool/cron/crontabs/ann", "@daily '/srv/user' | /srv/own;\n", 0o644)
+	m.file("etc/xdg/autostart/s.desktop", "[Desktop Entry]\nName=/srv/unnamed\nExec=/srv/session %u\n", 0o644)
+	m.file("home/ann/.config/autostart/m.desktop", "Exec=/srv/mine\n", 0o644)
+	m.file("etc/profile.d/p.sh", "echo p", 0o644)
+	m.file("etc/cron.daily/d", "echo d", 0o755)
+	m.link("etc/rc.local", "/srv/found")
+	got, summary := m.run(collect.Options{Path: "/usr/bin", Folders: []string{}})
+	var want []string
+	for _, name := range []string{"unit", "pre", "quoted", "cron", "own", "user", "session", "mine", "found"} {
+		want = append(want, "12:00:00 ="+name+" at /srv/"+name+" on h", fmt.Sprintf("=%s size %d", name, len(name)))
+	}
+	d, p := sum("echo d")[:4], sum("echo p")[:4]
+	want = append(want, "12:00:00 =bypath at /usr/bin/bypath on h", "=bypath size 6",
+		"12:00:00 "+d+" at /etc/cron.daily/d on h", d+" size 6", "12:00:00 "+p+" at /etc/profile.d/p.sh on h", p+" size 6")
+	compare(m, told(want...), got, *summary, collect.Summary{Files: 12, Bytes: int64(len("unitprequotedcronownusersessionminefoundbypathecho decho p"))})
+}
+
+// attribute sets a text beside a file's content; the test is skipped where the file system has none.
+func (m machine) attribute(path, name, value string) {
+	m.Helper()
+	if err := unix.Setxattr(filepath.Join(m.root, path), name, []byte(value), 0); err != nil {
+		m.Skipf("the file system of %s keeps no attributes: %v", m.root, err)
+	}
+}
+
+func TestDownloads(t *testing.T) {
+	m := newMachine(t)
+	m.file("etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n", 0o644)
+	m.file("home/ann/Downloads/setup.bin", "setup", 0o644)
+	m.file("home/ann/Downloads/deep/er/b", "deeper", 0o644)
+	m.file("home/ann/Downloads/plain.txt", "nobody says where it is from", 0o644)
+	m.file("home/ann/elsewhere/c", "elsewhere", 0o644)
+	m.file("home/bob/.config/user-dirs.dirs", "# x\nXDG_DESKTOP_DIR=\"$HOME/Desktop\"\nXDG_DOWNLOAD_DIR=\"$HOME/Heruntergeladen\"\n", 0o644)
+	m.file("home/bob/Heruntergeladen/d", "bobs", 0o644)
+	m.file("home/bob/Heruntergeladen/bad", "bad", 0o644)
+	if err := unix.Mkfifo(filepath.Join(m.root, "home/bob/Heruntergeladen/pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.attribute("home/ann/Downloads/setup.bin", "user.xdg.origin.url", "https://cdn.example/setup")
+	m.attribute("home/ann/Downloads/setup.bin", "user.xdg.referrer.url", "https://shop.example/")
+	m.attribute("home/ann/Downloads/deep/er/b", "user.xdg.origin.url", "https://cdn.example/b")
+	m.attribute("home/ann/elsewhere/c", "user.xdg.origin.url", "https://cdn.example/c")
+	m.attribute("home/bob/Heruntergeladen/d", "user.xdg.origin.url", "https://cdn.example/d")
+	m.attribute("home/bob/Heruntergeladen/bad", "user.xdg.origin.url", "\xff")
+	got, summary := m.run(collect.Options{Path: "/usr/bin", Folders: []string{}})
+	got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "refused download.url: ") })
+	compare(m, told(
+		"12:00:00 =setup at /home/ann/Downloads/setup.bin on h", "=setup size 5", "=setup from https://cdn.example/setup by https://shop.example/",
+		"12:00:00 =deeper at /home/ann/Downloads/deep/er/b on h", "=deeper size 6", "=deeper from https://cdn.example/b by ",
+		"12:00:00 =bobs at /home/bob/Heruntergeladen/d on h", "=bobs size 4", "=bobs from https://cdn.example/d by ",
+		"12:00:00 =bad at /home/bob/Heruntergeladen/bad on h", "=bad size 3",
+	), got, *summary, collect.Summary{Files: 4, Bytes: 18, Downloads: 4})
+}
+
+// TestRPM: what rpm says of a file's digest decides, and a machine whose rpm says nothing is told of.
+func TestRPM(t *testing.T) {
+	m := newMachine(t)
+	m.file("usr/bin/ls", "ls", 0o755)
+	m.file("usr/bin/old", "old", 0o755)
+	m.file("usr/bin/changed", "changed", 0o755)
+	m.file("usr/bin/both", "both", 0o755)
+	m.file("var/lib/rpm/rpmdb.sqlite", "", 0o644)
+	m.link("bin", "usr/bin")
+	m.file("var/lib/dpkg/info/both.md5sums", sum("both")+"  usr/bin/both\n", 0o644)
+	m.file("rpm", "#!/bin/sh\nprintf '"+strings.Join([]string{
+		"coreutils 9.1-1\\t%s\\t/bin/ls", "coreutils 9.1-1\\t\\t/usr/bin", "old 1-1\\t%s\\t/usr/bin/old", "new 1-2\\t%s\\t/usr/bin/changed", "none", "both 1-1\\t%s\\t/usr/bin/both"}, "\\n")+
+		fmt.Sprintf("' %x %s %s %s\n", sha256.Sum256([]byte("ls")), sum("old"), sum("as it was"), sum("other")), 0o755)
+	m.file("failing", "#!/bin/sh\nexit 1\n", 0o755)
+	o := collect.Options{Path: "/usr/bin", Folders: []string{}, RPM: filepath.Join(m.root, "rpm")}
+	got, summary := m.run(o)
+	want := []string{"=ls of rpm coreutils 9.1-1: green", "=old of rpm old 1-1: green", "=both of dpkg both: green"}
+	for _, name := range []string{"ls", "old", "changed", "both"} {
+		want = append(want, "12:00:00 ="+name+" at /usr/bin/"+name+" on h", fmt.Sprintf("=%s size %d", name, len(name)))
+	}
+	compare(m, told(want...), got, *summary, collect.Summary{Files: 4, Bytes: 16, Packaged: 3, Changed: []string{"/usr/bin/changed"}})
+	for _, o.RPM = range []string{filepath.Join(m.root, "failing"), filepath.Join(m.root, "none"), ""} {
+		if _, summary := m.run(o); summary.Untold != "rpm's packages" {
+			t.Errorf("rpm %q: %+v", o.RPM, summary)
+		}
+	}
+}
+
+// TestBudget: what was found of the processes when the time is up is told.
+func TestBudget(t *testing.T) {
+	m := newMachine(t)
+	m.file("proc/stat", "btime 1777600000\n", 0o644)
+	m.file("usr/bin/a", "first", 0o755)
+	m.file("usr/bin/b", "second", 0o755)
+	m.process(1, 0, "a", "/usr/bin/a", 1)
+	m.process(2, 1, "b", "/usr/bin/b", 2)
+	m.process(3, 2, "a", "/usr/bin/a", 3)
+	clock := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	o := collect.Options{Root: m.root, Host: "h", Path: "/usr/bin", Folders: []string{}, Budget: 6 * time.Second}
+	o.Now = func() time.Time { clock = clock.Add(time.Second); return clock } // it is looked at once at the beginning, once a process, twice a file
+	var s sink
+	summary, err := collect.Run(t.Context(), o, &s)
+	if err != nil || !summary.CutShort || summary.Processes != 2 || summary.Starts != 1 || len(s.lines) != 5 {
+		t.Errorf("%+v, %v\n%s", summary, err, strings.Join(s.lines, "\n"))
 	}
 }

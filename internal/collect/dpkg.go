@@ -2,7 +2,7 @@ package collect
 
 import (
 	"bufio"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -11,20 +11,33 @@ import (
 
 // packaged is what a package installed at a path.
 type packaged struct {
-	md5  intel.Hash
-	name string // "coreutils 9.1-1"
+	sum     intel.Hash
+	manager string // "dpkg", "rpm"
+	name    string // "coreutils 9.1-1"
 }
 
-// readPackages reads which file each dpkg package installed, by path; empty where there is no dpkg.
-func readPackages(root string) map[string]packaged {
-	dir := filepath.Join(root, "var/lib/dpkg")
-	versions := readVersions(filepath.Join(dir, "status"))
-	files := map[string]packaged{}
-	lists, _ := filepath.Glob(filepath.Join(dir, "info", "*.md5sums"))
-	merged := mergedFolders(root)
-	for _, list := range lists {
-		name := strings.TrimSuffix(filepath.Base(list), ".md5sums")
-		f, err := os.Open(list)
+// is reports whether a file is what the package installed.
+func (p *packaged) is(f *intel.Hashes) bool {
+	switch p.sum.Algorithm() {
+	case intel.MD5:
+		return p.sum == f.MD5
+	case intel.SHA1:
+		return p.sum == f.SHA1
+	}
+	return p.sum == f.SHA256
+}
+
+// readDpkg adds which file each dpkg package installed, by path.
+func readDpkg(t *tree, files map[string]packaged) {
+	const dir = "/var/lib/dpkg"
+	versions := readVersions(t, dir+"/status")
+	merged := mergedFolders(t)
+	for _, list := range t.list(dir + "/info") {
+		name, ok := strings.CutSuffix(filepath.Base(list), ".md5sums")
+		if !ok {
+			continue
+		}
+		f, err := t.find(list)
 		if err != nil {
 			continue
 		}
@@ -37,17 +50,16 @@ func readPackages(root string) map[string]packaged {
 			if !ok || err != nil || h.Algorithm() != intel.MD5 {
 				continue
 			}
-			files[merged("/"+path)] = packaged{h, full}
+			files[merged("/"+path)] = packaged{h, "dpkg", full}
 		}
 		f.Close()
 	}
-	return files
 }
 
 // readVersions reads the installed version of each package.
-func readVersions(status string) map[string]string {
+func readVersions(t *tree, status string) map[string]string {
 	versions := map[string]string{}
-	f, err := os.Open(status)
+	f, err := t.find(status)
 	if err != nil {
 		return versions
 	}
@@ -66,10 +78,10 @@ func readVersions(status string) map[string]string {
 }
 
 // mergedFolders returns how a path of a package is found on a machine where /bin, /lib and the like are links into /usr.
-func mergedFolders(root string) func(string) string {
+func mergedFolders(t *tree) func(string) string {
 	links := map[string]bool{}
 	for _, d := range []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} {
-		if info, err := os.Lstat(filepath.Join(root, d)); err == nil && info.Mode()&os.ModeSymlink != 0 {
+		if info, err := t.lstat(d); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			links[d] = true
 		}
 	}

@@ -31,6 +31,10 @@ type View interface {
 	// Address returns what is known of a URL, domain or IP address; an unseen one has empty facts, not an error.
 	Address(ctx context.Context, a intel.Address) (*intel.AddressFacts, error)
 
+	// Publication returns a publication and the files that it names, with their heads, as Recall does related files. It fails with
+	// [intel.ErrUnknown] when there is none with this id.
+	Publication(ctx context.Context, id string) (*intel.PublicationFacts, error)
+
 	// Fresh reports whether every row that this view has read is still as it was. It costs a microsecond or two.
 	Fresh() bool
 

@@ -135,6 +135,13 @@ const (
 	AllSections Section = 1<<iota - 1
 )
 
+// PublicationFacts is what the store recalls of a publication. Its tally is that of its naming files.
+type PublicationFacts struct {
+	Row[Publication]
+	Files []Row[Related] // that it names
+	Gap   Gap            // files that are left out
+}
+
 // AddressFacts is what the store recalls of a URL, domain or IP address.
 type AddressFacts struct {
 	Address

@@ -20,7 +20,7 @@ import (
 //	d      domain or IP address               the same of a host, and its URLs and addresses
 //	z      algorithm, 0, fuzzy hash           files that share it
 //	c      MD5 of a certificate               files that carry it
-//	p      publication id                     files that it names
+//	p      publication id                     what it is, field by field, and files that it names
 //	s                                         source id(4): text "type 0 name"
 //	n                                         feed: the last is the moment of its last complete snapshot
 //	T      any partition of space f, w or d   rows rolled out of a relation that grew too large, see hubs.go
@@ -57,7 +57,7 @@ const (
 	tagListing     = 0x05 // detail: zone; object: feed 0 threat
 	tagVerdict     = 0x06 // detail: zone; object: analyst 0 comment
 	tagSignature   = 0x07 // detail: status; object: signer
-	tagPublication = 0x08 // object: type 0 id; text: title 0 URL
+	tagPublication = 0x08 // of a file: object: type 0 id; text: title 0 URL; of a publication: object: name of a field; text: what stands in it
 	tagGap         = 0x0E // detail: tag(1) 'r' or 'h': count of rows, of hits, that were rolled out of the relation tag
 	endOfHead      = 0x10
 

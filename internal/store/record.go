@@ -164,7 +164,7 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 		f.certificate(file, &t)
 	case intel.Publication:
 		f.putText(f.inFile(file), tagPublication, 0, pair(string(t.Type), t.ID), pair(t.Title, t.URL))
-		f.backTo(f.inAddress(spacePublication, t.ID), tagMemberFile, file)
+		f.publication(&t, file)
 	case intel.FuzzyHash:
 		object := pair(string(t.Algorithm), t.Value)
 		f.putText(f.inFile(file), tagFuzzy, 0, object, "")
@@ -293,6 +293,18 @@ func (f *fact) listed(file intel.Hash, address string) []byte {
 		return f.inAddress(spaceHost, a.Host)
 	}
 	return f.inAddress(spaceURL, a.URL)
+}
+
+// publication keeps, with the publication, what it is and that it names the file. Each field has a row of its own: a source that says less than
+// another takes nothing away.
+func (f *fact) publication(p *intel.Publication, file intel.Hash) {
+	in := f.inAddress(spacePublication, p.ID)
+	f.backTo(in, tagMemberFile, file)
+	for i := range publicationFields {
+		if text := publicationFields[i].text(p); text != "" {
+			f.putText(in, tagPublication, 0, publicationFields[i].name, text)
+		}
+	}
 }
 
 func (f *fact) certificate(file intel.Hash, c *intel.Certificate) {

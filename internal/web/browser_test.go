@@ -274,7 +274,7 @@ func TestBrowser(t *testing.T) {
 	page := func(name string) string { return "/hash/" + demo.Hashes(name).SHA256.String() }
 	pages := map[string]string{
 		"home": "/", "red": page("loader"), "orange": page("beacon"), "yellow": page("installer"), "green": page("browser"), "gray": page("only seen"),
-		"hostile": page("hostile"), "unknown": "/hash/" + unknown, "bad": "/hash/abc", "rows": page("loader") + "/FileStartedObjects",
+		"hostile": page("hostile"), "unknown": "/hash/" + unknown, "bad": "/hash/abc", "rows": page("loader") + "/FileStartedObjects", "publication": "/publication/P-2", "publication, hostile": "/publication/" + url.PathEscape(hostile.markup),
 		"list": "/search?q=" + url.QueryEscape(loader.SHA256.String()+" "+demo.Hashes("browser").MD5.String()+" "+unknown), "sign-in": "/sign-in?next=/hash/abc",
 	}
 	names := slices.Sorted(maps.Keys(pages))

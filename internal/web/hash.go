@@ -66,7 +66,8 @@ type hashBody struct {
 type report struct {
 	Type intel.PublicationType
 	ID   string
-	cell
+	Page cell // its title, which leads to its page
+	cell      // where it can be read
 }
 
 // hash answers GET /hash/{hash}. It uses a unit of quota as the API does.
@@ -287,7 +288,7 @@ func bodyOf(d *dossier.Dossier) *hashBody {
 	b := &hashBody{Hash: d.Asked.String(), Zone: d.Verdict.Zone, Label: d.Verdict.Zone.Label(), Score: d.Verdict.Score, Reasons: d.Verdict.Reasons,
 		RedZone: d.HasRedZone}
 	for _, p := range g.Publications {
-		b.Reports = append(b.Reports, report{p.Type, p.ID, outward(p.Title, p.URL)})
+		b.Reports = append(b.Reports, report{p.Type, p.ID, cell{Text: p.Title, Link: publicationPath(p.ID)}, outward("to read", p.URL)})
 	}
 	add := func(name string, c cell) {
 		if c.Text != "" || !c.Time.IsZero() {

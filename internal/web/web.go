@@ -54,6 +54,7 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/{$}", w.home)
 	get("/hash/{hash...}", w.hash)
 	get("/hash/{hash}/{section}", w.rows)
+	get("/publication/{id}", w.publication)
 	mux.HandleFunc("/search", w.search)
 	mux.HandleFunc("/sign-in", w.signIn)
 	mux.Handle("/sign-out", serve.Methods(http.MethodPost, w.sameOrigin(w.signOut)))

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -494,6 +495,51 @@ func TestStatic(t *testing.T) {
 	for _, path := range []string{"/static/", "/static/layout.html", "/static/../web.go"} {
 		if a := s.do(t, http.MethodGet, path, ""); a.status == 200 {
 			t.Errorf("%s is given out", path)
+		}
+	}
+}
+
+// TestPublication: the page of a publication, with its files, and the way to it from a file's page.
+func TestPublication(t *testing.T) {
+	s := newServer(t, store.Options{}, serve.Gate{})
+	id := `https://r.example/1/?a=b&c#d <x>`
+	p := intel.Publication{ID: id, Type: intel.Industrial, Title: `Harbour <script>`, URL: "https://r.example/1", Description: "One & two.\n\nThree.\r\n", Tags: []string{"ports", "<b>"},
+		Published: now.Add(-48 * time.Hour)}
+	s.record(t,
+		intel.Observation{File: loader, Fact: p},
+		intel.Observation{File: demo.Hashes("hostile"), Fact: intel.Publication{ID: id, Type: intel.Industrial, Title: p.Title}},
+		intel.Observation{File: demo.Hashes("hostile"), Fact: intel.Publication{ID: "odd", Type: intel.OSINT, Title: "\u202Eodd", URL: "javascript:alert(1)"}},
+	)
+	link := "/publication/" + url.PathEscape(id)
+	if a := s.get(t, "/hash/"+loader.MD5.String()); a.status != 200 || !strings.Contains(html.UnescapeString(a.body), `<a href="`+link+`"><bdi>Harbour <script></bdi></a>`) {
+		t.Errorf("a file's page does not lead to %s: %d", link, a.status)
+	}
+	a := s.get(t, link)
+	for _, says := range []string{`<h1><bdi>Harbour &lt;script&gt;</bdi></h1>`, "Industrial", `<p><bdi>One &amp; two.</bdi></p>`, `<p><bdi>Three.</bdi></p>`, "ports, &lt;b&gt;", "2026-05-18 15:04",
+		`<a href="https://r.example/1" rel="noreferrer noopener">`, `href="/hash/` + loader.MD5.String(), `class="zone red"`, "Trojan-Downloader.Win64.Harbour.a"} {
+		if a.status != 200 || !strings.Contains(a.body, says) {
+			t.Errorf("%d, and there is no %s: %s", a.status, says, a.body)
+		}
+	}
+	if strings.Index(a.body, loader.MD5.String()) > strings.Index(a.body, demo.Hashes("hostile").MD5.String()) {
+		t.Error("the red file does not come first")
+	}
+	if a := s.get(t, "/publication/odd"); a.status != 200 || strings.Contains(a.body, `href="javascript`) || !strings.Contains(html.UnescapeString(a.body), "<bdi>[U+202E]odd</bdi>") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	for path, status := range map[string]int{"/publication/none": 404, "/publication/": 404, "/publication": 404, "/publication/a/b": 404} {
+		if a := s.get(t, path); a.status != status || !strings.Contains(a.header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
+	if a := s.do(t, http.MethodGet, "/publication/odd", ""); a.status != 303 {
+		t.Errorf("without a credential: %d", a.status)
+	}
+	quota := uint64(1)
+	few := s.newToken(t, access.NewToken{Account: "few", Quota: &quota})
+	for _, status := range []int{404, 429} {
+		if a := s.do(t, http.MethodGet, "/publication/none", "", "Authorization", "Bearer "+few); a.status != status {
+			t.Errorf("%d, want %d", a.status, status)
 		}
 	}
 }
