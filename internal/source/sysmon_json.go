@@ -382,6 +382,16 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		into = &e.original
 	case "Contents":
 		into = &e.contents
+	case "Initiated":
+		into = &e.initiated
+	case "DestinationHostname":
+		into = &e.destinationHost
+	case "DestinationIp":
+		into = &e.destinationIP
+	case "QueryName":
+		into = &e.query
+	case "QueryResults":
+		into = &e.queryResults
 	case "EventData", "event_data", "UserData":
 		// Azure keeps the fields as JSON, or as XML, in a string.
 		if len(t.b) > 0 && depth < 8 {

@@ -130,13 +130,14 @@ type eventField struct {
 }
 
 // fields returns where the fields of the event's data are kept.
-func (e *event) fields() [18]eventField {
+func (e *event) fields() [23]eventField {
 	return [...]eventField{
 		{"UtcTime", &e.utcTime}, {"Hashes", &e.hashes}, {"Hash", &e.hash}, {"Image", &e.image}, {"ImageLoaded", &e.loaded},
 		{"TargetFilename", &e.target}, {"ProcessGuid", &e.guid}, {"ParentProcessGuid", &e.parentGuid}, {"ParentImage", &e.parentImage},
 		{"Signed", &e.signed}, {"Signature", &e.signature}, {"SignatureStatus", &e.signatureStatus}, {"Company", &e.company},
 		{"Product", &e.product}, {"Description", &e.description}, {"FileVersion", &e.version}, {"OriginalFileName", &e.original},
-		{"Contents", &e.contents},
+		{"Contents", &e.contents}, {"Initiated", &e.initiated}, {"DestinationHostname", &e.destinationHost}, {"DestinationIp", &e.destinationIP},
+		{"QueryName", &e.query}, {"QueryResults", &e.queryResults},
 	}
 }
 
