@@ -49,10 +49,13 @@ func readECSRecord(t *telemetry) error {
 	if err := t.sighting(carrier); err != nil {
 		return err
 	}
-	for _, of := range [...]struct {
+	for i, of := range [...]struct {
 		name string
 		file intel.Hashes
 	}{{about, carrier.Hashes}, {"process", process.Hashes}, {"process.parent", parent.Hashes}} {
+		if of.name == "process" && i == 1 && about == "process" {
+			continue
+		}
 		if err := t.ecsAbout(of.name, of.file, of.name == about); err != nil {
 			return err
 		}
@@ -133,6 +136,53 @@ func (t *telemetry) ecsStatus(of string) intel.SignatureStatus {
 		return trusted(isYes(t.get(of + ".code_signature.trusted")))
 	}
 	return trusted(strings.EqualFold(status, "trusted") || strings.EqualFold(status, "Valid"))
+}
+
+// ecsSysmon returns the event of Sysmon whose fields Elastic's pipelines moved to those of the schema, so that it is joined with the others by
+// its GUIDs.
+func ecsSysmon(f *fields, id int, line int64) (e event, ok bool) {
+	for _, f.root = range telemetryRoots {
+		if f.has("@timestamp") && f.has("process.entity_id", "process.executable") {
+			ok = true
+			break
+		}
+	}
+	if !ok {
+		return e, false
+	}
+	hashed := "process"
+	e = event{id: id, line: line, provider: "Sysmon", host: f.any("host.name", "winlog.computer_name", "host.hostname"),
+		utcTime: f.any("winlog.event_data.UtcTime", "@timestamp"), guid: f.get("process.entity_id"), image: f.get("process.executable"),
+		parentGuid: f.get("process.parent.entity_id"), parentImage: f.get("process.parent.executable"),
+		target: f.get("file.path"), loaded: f.any("dll.path", "file.path"), contents: f.any("winlog.event_data.Contents", "sysmon.file.contents"),
+		initiated: f.get("winlog.event_data.Initiated"), destinationHost: f.get("destination.domain"), destinationIP: f.get("destination.ip"),
+		query: f.get("dns.question.name"), queryResults: strings.Join(f.all("dns.resolved_ip"), ";")}
+	if e.initiated == "" && f.get("network.direction") != "ingress" && f.get("network.direction") != "inbound" {
+		e.initiated = "true"
+	}
+	if id != 1 {
+		hashed = "file"
+		if id <= 7 && ecsHashed(f, "dll") || !ecsHashed(f, "file") {
+			hashed = "dll"
+		}
+		if !ecsHashed(f, hashed) {
+			hashed = "process" // older pipelines keep every hash there
+		}
+	}
+	for _, algorithm := range [...]string{"md5", "sha1", "sha256"} {
+		if hash := f.get(hashed + ".hash." + algorithm); hash != "" {
+			e.hashes += algorithm + "=" + hash + ","
+		}
+	}
+	if imphash := f.any(hashed+".pe.imphash", hashed+".hash.imphash"); imphash != "" {
+		e.hashes += "imphash=" + imphash
+	}
+	signature := hashed + ".code_signature."
+	e.signature, e.signed, e.signatureStatus = f.any(signature+"subject_name"), f.any(signature+"signed", signature+"exists"), f.get(signature+"status")
+	pe := hashed + ".pe."
+	e.company, e.product, e.description = f.any(pe+"company", "winlog.event_data.Company"), f.any(pe+"product", "winlog.event_data.Product"), f.any(pe+"description", "winlog.event_data.Description")
+	e.version, e.original = f.any(pe+"file_version", "winlog.event_data.FileVersion"), f.any(pe+"original_file_name", "winlog.event_data.OriginalFileName")
+	return e, true
 }
 
 func sniffECS(s *sample) int {

@@ -469,5 +469,5 @@ func number(s string) (n int) {
 // parent; and what reaches an address, the address.
 func mayMatter(raw []byte) bool {
 	return bytes.Contains(raw, []byte("Hash")) || bytes.Contains(raw, []byte("ParentProcessG")) ||
-		bytes.Contains(raw, []byte("DestinationIp")) || bytes.Contains(raw, []byte("QueryName"))
+		bytes.Contains(raw, []byte("estinationIp")) || bytes.Contains(raw, []byte("ueryName"))
 }

@@ -76,10 +76,6 @@ func (p *jsonEvents) event(raw []byte, line int64) error {
 		}
 		return p.s.take(&p.e)
 	}
-	if !telemetryMayMatter(raw) && !bytes.Contains(raw, []byte("Hash")) {
-		r.result.Other++
-		return nil
-	}
 	if err := p.other.parse(raw); err != nil {
 		r.refuse(line, "", err.Error())
 		return nil
@@ -87,16 +83,25 @@ func (p *jsonEvents) event(raw []byte, line int64) error {
 	if p.s.repeated(raw) {
 		return nil
 	}
+	if p.e.isSysmon() {
+		if e, ok := ecsSysmon(&p.other.fields, p.e.id, line); ok {
+			return p.s.take(&e)
+		}
+	}
 	if e, ok := wazuhSysmon(&p.other.fields, line); ok {
 		return p.s.take(&e)
 	}
 	return p.other.record(line)
 }
 
-// moved reports whether an event that carries a file's hash has neither it nor the path: Elastic's pipelines move them to fields of the Elastic
-// Common Schema.
+// moved reports whether an event has none of the fields that it is read for: Elastic's pipelines move them to fields of the Elastic Common
+// Schema.
 func (e *event) moved() bool {
 	path, ok := e.carrier()
+	switch {
+	case e.id == 3 || e.id == 22:
+		return e.destinationIP == "" && e.destinationHost == "" && e.query == ""
+	}
 	return ok && path == "" && e.hashes == "" && e.hash == ""
 }
 

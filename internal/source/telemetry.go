@@ -61,7 +61,7 @@ func telemetryMayMatter(raw []byte) bool {
 		return true
 	}
 	if bytes.Contains(raw, []byte("Sysmon")) {
-		return false
+		return bytes.Contains(raw, []byte("entity_id")) // Elastic's spelling of a process's GUID
 	}
 	for _, s := range [...]string{`SHA1"`, `SHA256"`, `MD5"`, "sha1", "sha256", "md5"} {
 		if bytes.Contains(raw, []byte(s)) {
@@ -155,7 +155,7 @@ func (t *telemetry) setHash(file *intel.Hashes, want intel.Algorithm, name, valu
 	}
 	h, err := intel.ParseHash(value)
 	if err == nil && h.Algorithm() != want {
-		err = fmt.Errorf("it holds a %s, not a %s", h.Algorithm(), want)
+		err = fmt.Errorf("it holds another kind of hash, %s, not %s", h.Algorithm(), want)
 	}
 	if err != nil {
 		t.r.refuse(t.line, t.root+name, err.Error())
