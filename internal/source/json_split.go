@@ -72,7 +72,7 @@ func (p *jsonEvents) read() error {
 // even where there is nothing to read.
 func (p *jsonEvents) line(object []byte, check bool) (taken bool, err error) {
 	r := p.s.r
-	if !mayMatter(object) && !telemetryMayMatter(object) {
+	if !jsonMayMatter(object) {
 		if check && !json.Valid(object) {
 			return false, nil
 		}

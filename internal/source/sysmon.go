@@ -466,7 +466,7 @@ func number(s string) (n int) {
 }
 
 // mayMatter reports whether a record's bytes can hold what Spoor reads: every event that carries a hash names its field; a start, its
-// parent; and what reaches an address, the address.
+// parent; and what reaches an address, the address, in names that Wazuh begins with small letters.
 func mayMatter(raw []byte) bool {
 	return bytes.Contains(raw, []byte("Hash")) || bytes.Contains(raw, []byte("ParentProcessG")) ||
 		bytes.Contains(raw, []byte("estinationIp")) || bytes.Contains(raw, []byte("ueryName"))

@@ -33,7 +33,7 @@ type jsonEvents struct {
 
 // object reads one JSON object and tells of its event.
 func (p *jsonEvents) object(raw []byte, line int64) error {
-	if !mayMatter(raw) && !telemetryMayMatter(raw) {
+	if !jsonMayMatter(raw) {
 		p.s.r.result.Other++
 		return nil
 	}

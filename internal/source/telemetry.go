@@ -55,21 +55,80 @@ var telemetryRoots = []string{"", "_source.", "properties.", "result.", "fields.
 var telemetryKeys = [][]byte{[]byte(`"@timestamp"`), []byte(`"ActionType"`), []byte(`"CertificateSerialNumber"`), []byte(`"hostIdentifier"`),
 	[]byte(`"class_uid"`), []byte(`"event_simpleName"`), []byte(`"syscheck"`)}
 
-// telemetryMayMatter reports whether the bytes of a record that is not Sysmon's can hold a hash.
-func telemetryMayMatter(raw []byte) bool {
-	if bytes.Contains(raw, []byte("hash")) {
+// jsonMayMatter reports whether the bytes of a JSON record can hold what Spoor reads. Most records of most logs hold nothing, so it looks at as
+// few bytes as it can.
+func jsonMayMatter(raw []byte) bool {
+	if hexRun(raw) {
 		return true
 	}
-	if bytes.Contains(raw, []byte("Sysmon")) {
-		return bytes.Contains(raw, []byte("entity_id")) // Elastic's spelling of a process's GUID
+	if !bytes.Contains(raw, []byte("Sysmon")) {
+		return bytes.Contains(raw, []byte(`Hashes"`)) || bytes.Contains(raw, []byte("UtcTime")) && mayMatter(raw)
 	}
-	for _, s := range [...]string{`SHA1"`, `SHA256"`, `MD5"`, "sha1", "sha256", "md5"} {
-		if bytes.Contains(raw, []byte(s)) {
-			return true
+	// Elastic's pipelines call a process's GUID its entity_id.
+	return !otherEvent(raw) && (mayMatter(raw) || bytes.Contains(raw, []byte("entity_id")))
+}
+
+// otherEvent reports whether a record of Sysmon has an ID, once, that is none of those that are read. A key's quote is not escaped, so what ran
+// on a machine cannot hold one in its text.
+func otherEvent(raw []byte) bool {
+	for _, key := range [...]string{`EventID":`, `event_id":`} {
+		i := bytes.Index(raw, []byte(key))
+		if i < 0 {
+			continue
 		}
+		rest := raw[i+len(key):]
+		value := bytes.TrimLeft(rest[:min(len(rest), 16)], " \"")
+		n := 0
+		for n < len(value) && '0' <= value[n] && value[n] <= '9' {
+			n++
+		}
+		id := number(string(value[:n]))
+		return n > 0 && n <= 6 && !isRead(id) && bytes.Index(rest, []byte(key)) < 0
 	}
 	return false
 }
+
+// isRead reports whether events with this ID are read.
+func isRead(id int) bool {
+	switch id {
+	case 1, 3, 6, 7, 15, 22, 23, 26, 27, 29:
+		return true
+	}
+	return false
+}
+
+// shortestCut is the fewest hex digits that are taken for a hash, or one that is cut: more than numbers and the parts of GUIDs have.
+const shortestCut = 24
+
+// hexRun reports whether a text holds hex digits that may be a hash: it looks at every 24th byte, and around those that are hex digits.
+func hexRun(b []byte) bool {
+	for i := shortestCut - 1; i < len(b); {
+		if !hexDigit[b[i]] {
+			i += shortestCut
+			continue
+		}
+		start := i
+		for start > 0 && i-start < shortestCut && hexDigit[b[start-1]] {
+			start--
+		}
+		end := i + 1
+		for end < len(b) && end-start < shortestCut && hexDigit[b[end]] {
+			end++
+		}
+		if end-start >= shortestCut {
+			return true
+		}
+		i = end + shortestCut - 1
+	}
+	return false
+}
+
+var hexDigit = func() (is [256]bool) {
+	for _, c := range "0123456789abcdefABCDEF" {
+		is[c] = true
+	}
+	return is
+}()
 
 // wrapsRecords reports whether an object that stands on one line holds a list of records.
 func wrapsRecords(object []byte) bool {
