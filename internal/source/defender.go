@@ -114,7 +114,8 @@ func sniffDefender(s *sample) int {
 		return true
 	}
 	switch {
-	case holds(`"AdvancedHunting-Device`):
+	case holds(`"AdvancedHunting-Device`), s.has("ActionType", "DeviceName"), s.has("ActionType", "DeviceId"):
+		// Surer than the names that a record shares with lists of known-good files: FileName, FileSize, MD5.
 		return 80
 	case holds("ActionType", "Device", "InitiatingProcess"), holds("ActionType", "DeviceName", "SHA1"), holds("CertificateSerialNumber", "SHA1", "Signer"):
 		return 60
