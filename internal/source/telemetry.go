@@ -83,7 +83,7 @@ func otherEvent(raw []byte) bool {
 			n++
 		}
 		id := number(string(value[:n]))
-		return n > 0 && n <= 6 && !isRead(id) && bytes.Index(rest, []byte(key)) < 0
+		return n > 0 && n <= 6 && !isRead(id) && !bytes.Contains(rest, []byte(key))
 	}
 	return false
 }
