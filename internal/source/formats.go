@@ -15,6 +15,13 @@ const (
 	Dpkg         Format = "dpkg"
 	Hashdeep     Format = "hashdeep"
 	Sums         Format = "sums"
+	Defender     Format = "defender"
+	ECS          Format = "ecs"
+	Osquery      Format = "osquery"
+	OCSF         Format = "ocsf"
+	CrowdStrike  Format = "crowdstrike"
+	Wazuh        Format = "wazuh"
+	Velociraptor Format = "velociraptor"
 	Observations Format = "observations"
 	HashList     Format = "hashes"
 	STIX         Format = "stix"
@@ -37,6 +44,13 @@ var formats = []format{
 	{name: Dpkg, help: "known good: what a Debian package installs, NAME.md5sums", list: true, good: true, sniff: sniffDpkg, read: readDpkg},
 	{name: Hashdeep, help: "known good: output of hashdeep", list: true, good: true, sniff: sniffHashdeep, read: readHashdeep},
 	{name: Sums, help: "output of md5sum, sha1sum, sha256sum, as of BSD too", list: true, anonymous: true, sniff: sniffSums, read: readSums},
+	{name: Defender, help: "Defender advanced hunting: JSON, streamed records, the portal's CSV", sniff: sniffDefender, read: readTelemetry},
+	{name: ECS, help: "Elastic Common Schema: Elastic Endpoint, Winlogbeat, Filebeat", sniff: sniffECS, read: readTelemetry},
+	{name: Osquery, help: "osquery results: events, snapshots, batches, rows", sniff: sniffOsquery, read: readTelemetry},
+	{name: OCSF, help: "Open Cybersecurity Schema events", sniff: sniffOCSF, read: readTelemetry},
+	{name: CrowdStrike, help: "CrowdStrike Falcon Data Replicator", sniff: sniffCrowdStrike, read: readTelemetry},
+	{name: Wazuh, help: "Wazuh alerts: file integrity, Sysmon", sniff: sniffWazuh, read: readTelemetry},
+	{name: Velociraptor, help: "Velociraptor rows with a path and a Hash", sniff: sniffVelociraptor, read: readTelemetry},
 	{name: Observations, help: "Spoor's own NDJSON, docs/observations.md", sniff: sniffObservations, read: readObservations},
 	{name: STIX, help: "STIX 2.0 and 2.1: bundles, TAXII envelopes, an object a line", list: true, sniff: sniffSTIX, read: readSTIX},
 	{name: MISP, help: "MISP events, alone, in responses and in feeds", list: true, sniff: sniffMISP, read: readMISP},

@@ -72,7 +72,7 @@ func FuzzObservations(f *testing.F) {
 
 // FuzzDetect reads by content.
 func FuzzDetect(f *testing.F) {
-	for _, reader := range []string{"sysmon-json", "sysmon-xml", "hashes", "observations"} {
+	for _, reader := range []string{"sysmon-json", "sysmon-xml", "hashes", "observations", "defender", "ecs", "osquery", "ocsf", "crowdstrike", "wazuh", "velociraptor"} {
 		seeds(f, reader)
 	}
 	f.Add([]byte("ElfFile\x00"))

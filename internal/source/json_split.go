@@ -72,7 +72,7 @@ func (p *jsonEvents) read() error {
 // even where there is nothing to read.
 func (p *jsonEvents) line(object []byte, check bool) (taken bool, err error) {
 	r := p.s.r
-	if !mayMatter(object) {
+	if !jsonMayMatter(object) {
 		if check && !json.Valid(object) {
 			return false, nil
 		}
@@ -85,11 +85,14 @@ func (p *jsonEvents) line(object []byte, check bool) (taken bool, err error) {
 			return false, nil // several records, maybe
 		}
 	}
+	if wrapsRecords(object) {
+		return false, nil
+	}
 	if p.parse(object, r.in.number) != nil {
 		return false, nil
 	}
 	r.result.Records++
-	return true, p.event(object)
+	return true, p.event(object, r.in.number)
 }
 
 // recordKeys stand in the record of an event and not in its parts.
@@ -240,9 +243,11 @@ func (s *splitter) close() error {
 
 // isRecord reports whether an object in an array is an event's record, not a part of one.
 func isRecord(object []byte) bool {
-	for _, key := range recordKeys {
-		if bytes.Contains(object, key) {
-			return true
+	for _, keys := range [...][][]byte{recordKeys, telemetryKeys} {
+		for _, key := range keys {
+			if bytes.Contains(object, key) {
+				return true
+			}
 		}
 	}
 	return false

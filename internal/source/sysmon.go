@@ -27,10 +27,12 @@ type event struct {
 	signed, signature, signatureStatus               string
 	company, product, description, version, original string
 	contents                                         string // of an alternate stream
+	initiated, destinationHost, destinationIP        string // event 3
+	query, queryResults                              string // event 22
 	provider, channel                                string
 }
 
-// sysmonEvent reports whether the event is Sysmon's and one that carries a file's hash or a stream.
+// isSysmon reports whether the event is Sysmon's; where nothing names it, whether it is one that carries a file's hash or an address.
 func (e *event) isSysmon() bool {
 	if e.provider != "" {
 		return strings.Contains(e.provider, "Sysmon")
@@ -38,7 +40,7 @@ func (e *event) isSysmon() bool {
 	if e.channel != "" {
 		return strings.Contains(e.channel, "Sysmon")
 	}
-	return e.utcTime != "" && (e.hashes != "" || e.hash != "")
+	return e.utcTime != "" && (e.hashes != "" || e.hash != "" || e.guid != "" && (e.destinationIP != "" || e.query != ""))
 }
 
 // sysmon turns the events of one input into observations. Facts that need another event wait for it: a start for its parent's event, a
@@ -55,7 +57,9 @@ type sysmon struct {
 	processes map[string]intel.Object // by GUID, of Event 1
 	waiting   map[string][]start      // by the GUID of the parent, in order
 	orphans   []string                // GUIDs in waiting, in the order in which they came
+	accesses  sysmonAccesses
 
+	order   int      // of the events that were read
 	streams []stream // of event 15, in order
 	files   map[streamKey][]streamFile
 }
@@ -120,7 +124,8 @@ func (e *event) carrier() (path string, ok bool) {
 		return e.image, true
 	case 6, 7:
 		return e.loaded, true
-	case 15, 23, 26, 29:
+	case 15, 23, 26, 27, 29:
+		// The file of 27 was kept from running, or from staying, at the path where it was met: it was there to be hashed.
 		return e.target, true
 	}
 	return "", false
@@ -128,6 +133,9 @@ func (e *event) carrier() (path string, ok bool) {
 
 // take reads one Sysmon event.
 func (s *sysmon) take(e *event) error {
+	if e.id == 3 || e.id == 22 {
+		return s.accessed(e)
+	}
 	path, ok := e.carrier()
 	if !ok {
 		s.r.result.Other++
@@ -139,6 +147,7 @@ func (s *sysmon) take(e *event) error {
 		return nil
 	}
 	s.r.result.Used++
+	s.order++
 	text, field := e.hashes, "Hashes"
 	if text == "" {
 		text, field = e.hash, "Hash"
@@ -147,13 +156,13 @@ func (s *sysmon) take(e *event) error {
 	if e.id == 15 {
 		if main, name := cutStream(path); name != "" {
 			if strings.EqualFold(name, "Zone.Identifier") {
-				s.streams = append(s.streams, stream{streamKey{main, guid(e.guid)}, e.line, int(s.r.result.Used), at, e.image, e.contents})
+				s.streams = append(s.streams, stream{streamKey{main, guid(e.guid)}, e.line, s.order, at, e.image, e.contents})
 			}
 			return nil
 		}
 		if !file.IsZero() {
 			key := streamKey{path, guid(e.guid)}
-			s.files[key] = append(s.files[key], streamFile{int(s.r.result.Used), file})
+			s.files[key] = append(s.files[key], streamFile{s.order, file})
 		}
 	}
 	if !file.IsZero() {
@@ -236,6 +245,9 @@ func (s *sysmon) started(e *event, at time.Time, file intel.Hashes) error {
 				}
 			}
 			delete(s.waiting, id)
+			if err := s.accessedBefore(id, file); err != nil {
+				return err
+			}
 		}
 	}
 	w := start{line: e.line, time: at, child: child, parent: intel.Object{Path: meaningful(e.parentImage)}}
@@ -272,6 +284,8 @@ func (s *sysmon) end() error {
 		}
 		delete(s.waiting, id)
 	}
+	s.r.result.Other += s.accesses.events // of processes whose start is not in the input
+	s.accesses = sysmonAccesses{}
 	type download struct {
 		key  streamKey
 		file intel.Hashes
@@ -451,8 +465,9 @@ func number(s string) (n int) {
 	return n
 }
 
-// mayMatter reports whether a record's bytes can hold what Spoor reads: every event that carries a hash names its field, and a start, its
-// parent.
+// mayMatter reports whether a record's bytes can hold what Spoor reads: every event that carries a hash names its field; a start, its
+// parent; and what reaches an address, the address, in names that Wazuh begins with small letters.
 func mayMatter(raw []byte) bool {
-	return bytes.Contains(raw, []byte("Hash")) || bytes.Contains(raw, []byte("ParentProcessG"))
+	return bytes.Contains(raw, []byte("Hash")) || bytes.Contains(raw, []byte("ParentProcessG")) ||
+		bytes.Contains(raw, []byte("estinationIp")) || bytes.Contains(raw, []byte("ueryName"))
 }

@@ -12,17 +12,18 @@ import (
 // readSysmonJSON reads Sysmon events as JSON in every shape met: flat (winlogbeat-like, NXLog), nested (winlog.event_data, Event.EventData),
 // EventData as a JSON string (Azure), with "#attributes" (evtx dumps), Name/Text pairs, keys with dots. Fields are known by their own name,
 // wherever they stand. One object a line is the fast way; pretty-printed objects, arrays of them and objects around such arrays go through
-// a splitter.
+// a splitter. Records of other sensors among them are read as what they are.
 func readSysmonJSON(r *reader) error {
-	p := jsonEvents{s: newSysmon(r)}
+	p := jsonEvents{s: newSysmon(r), other: newTelemetry(r)}
 	// Also of an input that is cut, all that was read is told.
 	return errors.Join(p.read(), p.s.end())
 }
 
 // jsonEvents reads objects into events.
 type jsonEvents struct {
-	s *sysmon
-	e event
+	s     *sysmon
+	other *telemetry
+	e     event
 	// codes are kept apart until the end: the record's own ID goes before ECS's event.code.
 	id, code int
 	message  text // the event in words, where it has no fields
@@ -32,7 +33,7 @@ type jsonEvents struct {
 
 // object reads one JSON object and tells of its event.
 func (p *jsonEvents) object(raw []byte, line int64) error {
-	if !mayMatter(raw) {
+	if !jsonMayMatter(raw) {
 		p.s.r.result.Other++
 		return nil
 	}
@@ -40,7 +41,7 @@ func (p *jsonEvents) object(raw []byte, line int64) error {
 		p.s.r.refuse(line, "", err.Error())
 		return nil
 	}
-	return p.event(raw)
+	return p.event(raw, line)
 }
 
 // parse reads one JSON object into p.e.
@@ -58,7 +59,7 @@ func (p *jsonEvents) parse(raw []byte, line int64) error {
 }
 
 // event tells of the event in p.e, which was read from raw.
-func (p *jsonEvents) event(raw []byte) error {
+func (p *jsonEvents) event(raw []byte, line int64) error {
 	r := p.s.r
 	if p.e.id == 0 {
 		p.e.id = p.id
@@ -67,16 +68,41 @@ func (p *jsonEvents) event(raw []byte) error {
 		p.e.id = p.code
 	}
 	if p.e.utcTime == "" && p.e.hashes == "" && p.message.b != nil {
-		p.e.setMessage(string(p.unescape(p.message, nil)))
+		p.e.setMessage(string(unescape(p.message, nil)))
 	}
-	if !p.e.isSysmon() {
-		r.result.Other++
+	if p.e.isSysmon() && !p.e.moved() {
+		if p.s.repeated(raw) {
+			return nil
+		}
+		return p.s.take(&p.e)
+	}
+	if err := p.other.parse(raw); err != nil {
+		r.refuse(line, "", err.Error())
 		return nil
 	}
 	if p.s.repeated(raw) {
 		return nil
 	}
-	return p.s.take(&p.e)
+	if p.e.isSysmon() {
+		if e, ok := ecsSysmon(&p.other.fields, p.e.id, line); ok {
+			return p.s.take(&e)
+		}
+	}
+	if e, ok := wazuhSysmon(&p.other.fields, line); ok {
+		return p.s.take(&e)
+	}
+	return p.other.record(line)
+}
+
+// moved reports whether an event has none of the fields that it is read for: Elastic's pipelines move them to fields of the Elastic Common
+// Schema.
+func (e *event) moved() bool {
+	path, ok := e.carrier()
+	switch {
+	case e.id == 3 || e.id == 22:
+		return e.destinationIP == "" && e.destinationHost == "" && e.query == ""
+	}
+	return ok && path == "" && e.hashes == "" && e.hash == ""
 }
 
 // cursor is a place in a JSON text.
@@ -382,10 +408,20 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		into = &e.original
 	case "Contents":
 		into = &e.contents
+	case "Initiated":
+		into = &e.initiated
+	case "DestinationHostname":
+		into = &e.destinationHost
+	case "DestinationIp":
+		into = &e.destinationIP
+	case "QueryName":
+		into = &e.query
+	case "QueryResults":
+		into = &e.queryResults
 	case "EventData", "event_data", "UserData":
 		// Azure keeps the fields as JSON, or as XML, in a string.
 		if len(t.b) > 0 && depth < 8 {
-			inner := p.unescape(t, nil)
+			inner := unescape(t, nil)
 			switch trimmed := bytes.TrimSpace(inner); {
 			case len(trimmed) > 0 && trimmed[0] == '{':
 				return p.value(&cursor{b: trimmed}, parent, key, depth+8)
@@ -401,7 +437,7 @@ func (p *jsonEvents) leaf(parent, key []byte, t text, depth int) error {
 		*into = p.s.intern(t.b)
 		return nil
 	}
-	p.scratch = p.unescape(t, p.scratch[:0])
+	p.scratch = unescape(t, p.scratch[:0])
 	*into = p.s.intern(p.scratch)
 	return nil
 }
@@ -424,7 +460,7 @@ func eventID(b []byte) int {
 
 // whole reads an event that stands as XML in a string.
 func (p *jsonEvents) whole(t text) error {
-	inner := bytes.TrimSpace(p.unescape(t, nil))
+	inner := bytes.TrimSpace(unescape(t, nil))
 	if elementStart(inner) != 0 {
 		return nil
 	}
@@ -449,7 +485,7 @@ func (p *jsonEvents) xmlData(b []byte) error {
 }
 
 // unescape appends the string's own text to dst. A faulty escape stays as it stands.
-func (p *jsonEvents) unescape(t text, dst []byte) []byte {
+func unescape(t text, dst []byte) []byte {
 	b := t.b
 	for len(b) > 0 {
 		n := bytes.IndexByte(b, '\\')

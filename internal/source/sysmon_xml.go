@@ -19,7 +19,7 @@ func readSysmonXML(r *reader) error {
 	s := newSysmon(r)
 	err := eachElement(r, func(raw []byte, line int64) error {
 		r.result.Records++
-		if !mayMatter(raw) {
+		if otherXMLEvent(raw) || !mayMatter(raw) {
 			r.result.Other++
 			return nil
 		}
@@ -39,6 +39,13 @@ func readSysmonXML(r *reader) error {
 	})
 	// Also of an input that is cut, all that was read is told.
 	return errors.Join(err, s.end())
+}
+
+// otherXMLEvent reports whether an event has an ID that is none of those that are read.
+func otherXMLEvent(raw []byte) bool {
+	_, rest, ok := bytes.Cut(raw, []byte("<EventID>"))
+	id, _, ended := bytes.Cut(rest[:min(len(rest), 8)], []byte("<"))
+	return ok && ended && len(id) > 0 && digits(string(id)) && !isRead(number(string(id)))
 }
 
 // parseXMLEvent reads one <Event>. Characters and entities that XML does not know are passed over: what ran on a machine may hold them.
@@ -130,13 +137,14 @@ type eventField struct {
 }
 
 // fields returns where the fields of the event's data are kept.
-func (e *event) fields() [18]eventField {
+func (e *event) fields() [23]eventField {
 	return [...]eventField{
 		{"UtcTime", &e.utcTime}, {"Hashes", &e.hashes}, {"Hash", &e.hash}, {"Image", &e.image}, {"ImageLoaded", &e.loaded},
 		{"TargetFilename", &e.target}, {"ProcessGuid", &e.guid}, {"ParentProcessGuid", &e.parentGuid}, {"ParentImage", &e.parentImage},
 		{"Signed", &e.signed}, {"Signature", &e.signature}, {"SignatureStatus", &e.signatureStatus}, {"Company", &e.company},
 		{"Product", &e.product}, {"Description", &e.description}, {"FileVersion", &e.version}, {"OriginalFileName", &e.original},
-		{"Contents", &e.contents},
+		{"Contents", &e.contents}, {"Initiated", &e.initiated}, {"DestinationHostname", &e.destinationHost}, {"DestinationIp", &e.destinationIP},
+		{"QueryName", &e.query}, {"QueryResults", &e.queryResults},
 	}
 }
 
