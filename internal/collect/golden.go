@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,19 +50,19 @@ func Golden(ctx context.Context, paths []string, o source.Options, sink source.S
 			if !entry.Type().IsRegular() {
 				return nil
 			}
-			h, err := hashFile(path)
+			file, size, err := sumFile(path)
 			if err != nil {
 				sink.Refuse(intel.Refusal{Input: path, Reason: reason(err)})
 				return nil
 			}
-			each(path, h.size)
-			if _, ok := told[h.file.SHA256]; ok {
+			each(path, size)
+			if _, ok := told[file.SHA256]; ok {
 				return nil
 			}
-			told[h.file.SHA256] = struct{}{}
+			told[file.SHA256] = struct{}{}
 			for _, fact := range []intel.Fact{intel.Listing{Feed: o.Feed, Zone: o.Zone}, intel.Attribute{Name: intel.OriginalName, Value: filepath.Base(path)},
-				intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(h.size, 10)}} {
-				observation := intel.Observation{Source: intel.Source{Type: intel.FeedSource, Name: o.Feed, Marking: o.Marking}, Time: o.Now, File: h.file, Fact: fact}
+				intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}} {
+				observation := intel.Observation{Source: intel.Source{Type: intel.FeedSource, Name: o.Feed, Marking: o.Marking}, Time: o.Now, File: file, Fact: fact}
 				err := observation.Check()
 				if err == nil {
 					err = sink.Observe(observation)
@@ -80,6 +81,23 @@ func Golden(ctx context.Context, paths []string, o source.Options, sink source.S
 		}
 	}
 	return nil
+}
+
+// sumFile hashes the file at a path.
+func sumFile(path string) (file intel.Hashes, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return file, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return file, 0, err
+	}
+	if err := checkRegular(path, info); err != nil {
+		return file, 0, err
+	}
+	return sumAll(io.LimitReader(f, maxFile))
 }
 
 // reason is what an error says without the path, which the refusal names itself.

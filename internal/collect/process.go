@@ -41,14 +41,41 @@ func (c *collector) hash(real string) (*hashed, error) {
 	return c.hashOpen(f, real, real)
 }
 
+// sumAll hashes what r holds in one pass, and counts its bytes.
+func sumAll(r io.Reader) (file intel.Hashes, size int64, err error) {
+	m, s1, s2 := md5.New(), sha1.New(), sha256.New()
+	if size, err = io.Copy(io.MultiWriter(m, s1, s2), r); err != nil {
+		return file, size, err
+	}
+	for _, sum := range []struct {
+		a intel.Algorithm
+		b []byte
+	}{{intel.MD5, m.Sum(nil)}, {intel.SHA1, s1.Sum(nil)}, {intel.SHA256, s2.Sum(nil)}} {
+		one, err := intel.HashFromBytes(sum.a, sum.b)
+		if err != nil {
+			return file, size, err
+		}
+		file.Set(one)
+	}
+	return file, size, nil
+}
+
+// checkRegular fails for what is no regular file, and for one that is too large to be hashed.
+func checkRegular(path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return fmt.Errorf("%s: not a regular file of at most %d bytes: %w", path, maxFile, intel.ErrInvalid)
+	}
+	return nil
+}
+
 // hashOpen hashes a file in one pass, unless the memory knows it under this key and it has not changed since.
 func (c *collector) hashOpen(f *os.File, key, real string) (*hashed, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: not a regular file of at most %d bytes: %w", real, maxFile, intel.ErrInvalid)
+	if err := checkRegular(real, info); err != nil {
+		return nil, err
 	}
 	h := &hashed{size: info.Size(), real: real, info: info}
 	now := fingerprintOf(info)
@@ -58,21 +85,8 @@ func (c *collector) hashOpen(f *os.File, key, real string) (*hashed, error) {
 			return h, nil
 		}
 	}
-	m, s1, s2 := md5.New(), sha1.New(), sha256.New()
-	n, err := io.Copy(io.MultiWriter(m, s1, s2), &paced{c, io.LimitReader(f, maxFile)})
-	if err != nil {
+	if h.file, h.size, err = sumAll(&paced{c, io.LimitReader(f, maxFile)}); err != nil {
 		return nil, err
-	}
-	h.size = n
-	for _, sum := range []struct {
-		a intel.Algorithm
-		b []byte
-	}{{intel.MD5, m.Sum(nil)}, {intel.SHA1, s1.Sum(nil)}, {intel.SHA256, s2.Sum(nil)}} {
-		one, err := intel.HashFromBytes(sum.a, sum.b)
-		if err != nil {
-			return nil, err
-		}
-		h.file.Set(one)
 	}
 	if c.o.memory != nil {
 		h.known = c.o.memory.learn(key, now, &h.file)
