@@ -22,6 +22,7 @@ import (
 //	c      MD5 of a certificate               files that carry it
 //	p      publication id                     files that it names
 //	s                                         source id(4): text "type 0 name"
+//	m      first 16 bytes of a hash           how far a stream has been taken in, as the last time; see marks.go
 //	T      any partition of space f, w or d   rows rolled out of a relation that grew too large, see hubs.go
 //
 // A row's key is
@@ -43,6 +44,7 @@ const (
 	spaceCertificate = 'c'
 	spacePublication = 'p'
 	spaceSources     = 's'
+	spaceMark        = 'm'
 	spaceTail        = 'T'
 )
 
