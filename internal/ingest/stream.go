@@ -110,23 +110,23 @@ func (s *Stream) Take(ctx context.Context, o source.Options, messages []Message)
 // Read makes observations of messages. It never fails for what they hold: what is not read is told.
 func Read(ctx context.Context, o source.Options, messages []Message) ([]intel.Observation, []Told, error) {
 	told := make([]Told, len(messages))
-	formats := make([]source.Format, len(messages))
+	kinds := make([]kind, len(messages))
 	texts := make([][]byte, len(messages))
-	groups := map[source.Format][]int{}
-	var order []source.Format
+	groups := map[kind][]int{}
+	var order []kind
 	var alone []int
 	for i := range messages {
-		texts[i], formats[i] = recognise(bytes.TrimSpace(messages[i].Data), o.Format)
+		texts[i], kinds[i] = recognise(bytes.TrimSpace(messages[i].Data), o.Format)
 		switch {
-		case formats[i] == "":
+		case kinds[i].format == "":
 		case texts[i][0] != '{' || bytes.IndexByte(texts[i], '\n') >= 0 || !json.Valid(texts[i]):
 			// Only what is whole on one line by itself is read together with others: what is wrong with one must not touch the next.
 			alone = append(alone, i)
 		default:
-			if _, ok := groups[formats[i]]; !ok {
-				order = append(order, formats[i])
+			if _, ok := groups[kinds[i]]; !ok {
+				order = append(order, kinds[i])
 			}
-			groups[formats[i]] = append(groups[formats[i]], i)
+			groups[kinds[i]] = append(groups[kinds[i]], i)
 		}
 	}
 	var all []intel.Observation
@@ -169,18 +169,18 @@ func Read(ctx context.Context, o source.Options, messages []Message) ([]intel.Ob
 		all = append(all, c.observations...)
 		return true, nil
 	}
-	for _, format := range order {
-		whole, err := read(format, groups[format])
+	for _, k := range order {
+		whole, err := read(k.format, groups[k])
 		if err != nil {
 			return nil, nil, err
 		}
 		if !whole { // one of them ended the reading: each by itself
-			alone = append(alone, groups[format]...)
+			alone = append(alone, groups[k]...)
 		}
 	}
 	slices.Sort(alone)
 	for _, i := range alone {
-		if _, err := read(formats[i], []int{i}); err != nil {
+		if _, err := read(kinds[i].format, []int{i}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -211,32 +211,45 @@ func (c *collecting) Refuse(r intel.Refusal) {
 	}
 }
 
-// recognise finds the format of a message and the text to read as it: the message's own, or what a shipper put into an object around the
+// kind is what messages have in common that are read together.
+type kind struct {
+	format source.Format
+	sure   bool // by more than its shape
+}
+
+// recognise finds the kind of a message and the text to read as it: the message's own, or what a shipper put into an object around the
 // line that it had read, as message (Filebeat, Vector, rsyslog) or log (Fluent Bit). Only JSON and XML tell by one event what they are;
 // the format is "" of anything else, unless it was asked for.
-func recognise(data []byte, asked source.Format) ([]byte, source.Format) {
-	known := func(b []byte) source.Format {
-		if len(b) == 0 || b[0] != '{' && b[0] != '[' && b[0] != '<' {
-			return ""
+func recognise(data []byte, asked source.Format) ([]byte, kind) {
+	known := func(b []byte) (k kind) {
+		if len(b) > 0 && (b[0] == '{' || b[0] == '[' || b[0] == '<') {
+			k.format, k.sure = source.Recognise(b)
 		}
-		return source.Recognise(b)
+		return k
 	}
 	if len(data) == 0 {
-		return nil, ""
+		return nil, kind{}
 	}
 	if asked != "" && asked != source.Auto {
-		return data, asked
+		return data, kind{asked, true}
 	}
-	if format := known(data); format != "" || data[0] != '{' {
-		return data, format
+	own := known(data)
+	if own.sure || data[0] != '{' {
+		return data, own
 	}
-	var around struct{ Message, Log string }
+	var around struct{ Message, Log json.RawMessage }
 	if json.Unmarshal(data, &around) != nil {
-		return data, ""
+		return data, own
 	}
-	if around.Message == "" {
-		around.Message = around.Log
+	for _, line := range []json.RawMessage{around.Message, around.Log} {
+		var text string
+		if json.Unmarshal(line, &text) != nil {
+			continue
+		}
+		inner := bytes.TrimSpace([]byte(text))
+		if k := known(inner); k.format != "" {
+			return inner, k
+		}
 	}
-	inner := bytes.TrimSpace([]byte(around.Message))
-	return inner, known(inner)
+	return data, own
 }

@@ -123,13 +123,15 @@ func recognise(s *sample, feed bool) (found *format) {
 	return found
 }
 
-// Recognise returns the format that the beginning of an input makes surest, "" when none does or when only --feed could say whose list it is.
-func Recognise(head []byte) Format {
-	f := recognise(newSample("", head[:min(len(head), sniffed)]), false)
+// Recognise returns the format that the beginning of an input makes surest, and whether more than its shape does; "" when none does, or
+// when only --feed could say whose list it is.
+func Recognise(head []byte) (name Format, sure bool) {
+	s := newSample("", head[:min(len(head), sniffed)])
+	f := recognise(s, false)
 	if f == nil || f.anonymous {
-		return ""
+		return "", false
 	}
-	return f.name
+	return f.name, f.sniff(s) >= 60
 }
 
 // sample is the beginning of an input, as recognition looks at it.
