@@ -40,6 +40,7 @@ type serveOptions struct {
 	grace          time.Duration
 	requestTimeout time.Duration
 	listening      func(url string) // told when it listens; nil: nobody
+	arrivals       arrivals
 }
 
 func newServe() *cobra.Command {
@@ -52,11 +53,16 @@ Its caches take about a tenth of the memory that the machine, or its control gro
 The first start makes an administrator's token and prints it, once, on standard output (under systemd, where that is a log, into the
 file admin-token of the data directory); 'spoor token create' makes more.
 
+Besides HTTP it takes in what is moved into a spool folder, and the topics of Kafka: docs/arriving.md tells how, and how to point
+Winlogbeat, Filebeat, Fluent Bit, Vector and rsyslog at it.
+
 It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.
 
 Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 		Example: `  spoor serve --data /var/lib/spoor
-  spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem`,
+  spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem
+  spoor serve --data /var/lib/spoor --spool /var/spool/spoor
+  spoor serve --data /var/lib/spoor --kafka broker1:9092,broker2:9092 --kafka-topic sysmon`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runServe(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -75,6 +81,7 @@ Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 	for _, file := range []string{"tls-cert", "tls-key"} {
 		_ = cmd.MarkFlagFilename(file)
 	}
+	o.arrivals.flags(cmd)
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
@@ -97,6 +104,9 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	local := isLoopback(host)
 	if o.openLookups && !local {
 		return misuse("--open-lookups is for loopback only, and %s is not", o.listen)
+	}
+	if _, err := o.arrivals.check(); err != nil {
+		return err
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(machineMemory() / 4 * 3) // collect sooner rather than be killed
@@ -134,7 +144,16 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 		scheme = "https"
 	}
 	address := fmt.Sprintf("%s://%s", scheme, l.Addr())
-	handler := newHandler(s, gates, o.openLookups, log, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	metrics := prometheus.NewRegistry()
+	handler := newHandler(s, gates, o.openLookups, log, metrics, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	arriving, stop := context.WithCancel(ctx)
+	wait, err := o.arrivals.start(arriving, s, log, metrics)
+	if err != nil {
+		stop()
+		l.Close()
+		return err
+	}
+	defer func() { stop(); wait() }() // before the store is closed
 	log.Info("serving", "address", address, "data", o.data, "version", version())
 	if o.listening != nil {
 		o.listening(address)
@@ -184,8 +203,7 @@ func isLoopback(host string) bool {
 }
 
 // newHandler puts api and web before one store.
-func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logger, o serve.Options) http.Handler {
-	metrics := prometheus.NewRegistry()
+func newHandler(s *store.Store, gates *access.Access, open bool, log *slog.Logger, metrics *prometheus.Registry, o serve.Options) http.Handler {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_disk_bytes", Help: "Live data on disk."}, func() float64 { return float64(s.Stats().DiskBytes) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_memory_bytes", Help: "Caches and write buffers of the store."}, func() float64 { return float64(s.Stats().MemoryBytes) }))
