@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,11 +32,12 @@ const elasticVersion = "8.17.0"
 type elastic struct {
 	stream    *ingest.Stream
 	documents *prometheus.CounterVec
+	processes *sync.Map // *source.Processes, by the account's name: what one sends says nothing of another's machines
 }
 
 func newElastic(m ingest.Marker) elastic {
 	return elastic{&ingest.Stream{Marker: m},
-		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_documents_total", Help: "Documents received in Elasticsearch's form, by what became of them."}, []string{"outcome"})}
+		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_documents_total", Help: "Documents received in Elasticsearch's form, by what became of them."}, []string{"outcome"}), new(sync.Map)}
 }
 
 func (a *api) registerElastic(mux *http.ServeMux) {
@@ -154,6 +156,8 @@ func (a *api) bulk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer in.end()
+	processes, _ := a.elastic.processes.LoadOrStore(in.id.Account.Name, new(source.Processes))
+	o.Processes = processes.(*source.Processes)
 	body, err := unpack(r, in.packed)
 	if err != nil {
 		serve.Fail(w, r, err)

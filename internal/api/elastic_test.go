@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -186,5 +187,55 @@ func TestBulkAnyCutting(t *testing.T) {
 		if got := s.hits(t); got != n {
 			t.Errorf("seed %d: %d hits, want %d", seed, got, n)
 		}
+	}
+}
+
+// TestBulkParents: a process whose parent's start came in an earlier request of the same account is tied to it by hash; of another account, it is not.
+func TestBulkParents(t *testing.T) {
+	s := newServer(t, store.Options{})
+	child := func(n int) string {
+		text := strings.NewReplacer(strings.ToUpper(knownSHA256), strings.ToUpper(otherSHA256[1:])+fmt.Sprint(n), strings.ToUpper(knownMD5), strings.ToUpper(unknownMD5[1:])+fmt.Sprint(n),
+			`"Image":`, fmt.Sprintf(`"ParentProcessGuid":"{5c1e37f0-0000-665f-03e9-%012x}","ParentImage":"C:\\a\\b.exe","Image":`, 2)).Replace(sysmonStart(10 + n))
+		return bulkOf(`{"create":{}}`, text)
+	}
+	for i, account := range []string{"one", "one", "two"} {
+		token := s.token(t, access.NewToken{Account: account, Scopes: []access.Scope{access.Ingest}})
+		body := bulkOf(`{"create":{}}`, sysmonStart(1))
+		if i > 0 {
+			body = child(i)
+		}
+		if a := s.ask(t, request{method: "POST", path: "/elastic/_bulk", token: token, body: strings.NewReader(body)}); a.status != 200 || !strings.Contains(a.body, `"created"`) {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	a := s.ask(t, request{path: "/api/hash/" + knownSHA256 + "?sections=FileStartedObjects"})
+	if strings.Count(a.body, `"HitsCount":1`) != 1 || !strings.Contains(strings.ToLower(a.body), unknownMD5[1:]+"1") {
+		t.Errorf("what it started: %s", a.body)
+	}
+	a = s.ask(t, request{path: "/api/hash/" + otherSHA256[1:] + "2?sections=FileStartedBy"})
+	if !strings.Contains(a.body, `"Md5":""`) || !strings.Contains(a.body, `b.exe`) {
+		t.Errorf("of the other account, by path alone: %s", a.body)
+	}
+}
+
+// TestBulkAtOnce: the same documents in several requests at once count once.
+func TestBulkAtOnce(t *testing.T) {
+	s := newServer(t, store.Options{})
+	var documents []string
+	for i := range 200 {
+		documents = append(documents, sysmonStart(i))
+	}
+	body := bulkOf(`{"create":{}}`, documents...)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if a := s.ask(t, request{method: "POST", path: "/elastic/_bulk", body: strings.NewReader(body)}); a.status != 200 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		})
+	}
+	all.Wait()
+	if got := s.hits(t); got != 200 {
+		t.Errorf("%d hits, want 200", got)
 	}
 }

@@ -54,6 +54,9 @@ func (k *Kafka) Open() error {
 	if k.Step == 0 {
 		k.Step = ingest.StreamMessages
 	}
+	if k.Options.Processes == nil {
+		k.Options.Processes = new(source.Processes)
+	}
 	k.next, k.ids = map[string]int64{}, map[string][16]byte{}
 	options := []kgo.Opt{
 		kgo.ClientID("spoor"),
