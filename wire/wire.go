@@ -378,7 +378,7 @@ type ErrorInfo struct {
 	Message string `json:"message"`
 }
 
-// Receipt answers POST /api/observations.
+// Receipt answers POST /api/observations and POST /api/events.
 type Receipt struct {
 	Accepted uint64    `json:"accepted"` // recorded by this request
 	Repeated uint64    `json:"repeated"` // recorded by an earlier request with the same batch id: nothing changed
@@ -388,7 +388,8 @@ type Receipt struct {
 
 // Refusal says which line was not taken, and why.
 type Refusal struct {
-	Line   int64  `json:"line"` // 1-based
+	Input  string `json:"input,omitempty"` // of /api/events: the member of an archive
+	Line   int64  `json:"line"`            // 1-based; 0: the whole of it
 	Field  string `json:"field,omitempty"`
 	Reason string `json:"reason"`
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"spoor/internal/access"
 	"spoor/internal/dossier"
@@ -53,7 +54,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := httptest.NewServer(newHandler(s, gates, nil, false, slog.New(slog.DiscardHandler), serve.Options{}))
+	h := httptest.NewServer(newHandler(s, gates, nil, false, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), serve.Options{}))
 	t.Cleanup(func() {
 		h.Close()
 		if err := gates.Close(); err != nil {

@@ -42,6 +42,7 @@ type serveOptions struct {
 	grace          time.Duration
 	requestTimeout time.Duration
 	listening      func(url string) // told when it listens; nil: nobody
+	arrivals       arrivals
 }
 
 func newServe() *cobra.Command {
@@ -55,12 +56,16 @@ The first start makes an administrator's token and prints it, once, on standard 
 file admin-token of the data directory); 'spoor token create' makes more.
 
 It fetches the feeds that feeds.yaml in the data directory, or the file of --feeds, configures, and takes up each change of it; docs/feeds.md.
+Besides HTTP it takes in what is moved into a spool folder, and the topics of Kafka: docs/arriving.md tells how, and how to point
+Winlogbeat, Filebeat, Fluent Bit, Vector and rsyslog at it.
 
 It stops gracefully on SIGTERM or an interrupt: requests under way are answered, and nothing that was acknowledged is lost.
 
 Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 		Example: `  spoor serve --data /var/lib/spoor
-  spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem`,
+  spoor serve --data /var/lib/spoor --listen :8443 --tls-cert cert.pem --tls-key key.pem
+  spoor serve --data /var/lib/spoor --spool /var/spool/spoor
+  spoor serve --data /var/lib/spoor --kafka broker1:9092,broker2:9092 --kafka-topic sysmon`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runServe(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -80,6 +85,7 @@ Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 	for _, file := range []string{"tls-cert", "tls-key", "feeds"} {
 		_ = cmd.MarkFlagFilename(file)
 	}
+	o.arrivals.flags(cmd)
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
@@ -102,6 +108,9 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	local := isLoopback(host)
 	if o.openLookups && !local {
 		return misuse("--open-lookups is for loopback only, and %s is not", o.listen)
+	}
+	if _, err := o.arrivals.check(); err != nil {
+		return err
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(machineMemory() / 4 * 3) // collect sooner rather than be killed
@@ -158,7 +167,16 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	}()
 	// Runs end before the store closes; what they recorded stays.
 	defer func() { endFeeds(); <-fetching; runner.Close() }()
-	handler := newHandler(s, gates, runner, o.openLookups, log, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	metrics := prometheus.NewRegistry()
+	handler := newHandler(s, gates, runner, o.openLookups, log, metrics, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	arriving, stop := context.WithCancel(ctx)
+	wait, err := o.arrivals.start(arriving, s, log, metrics)
+	if err != nil {
+		stop()
+		l.Close()
+		return err
+	}
+	defer func() { stop(); wait() }() // before the store is closed
 	log.Info("serving", "address", address, "data", o.data, "version", version())
 	if o.listening != nil {
 		o.listening(address)
@@ -208,8 +226,7 @@ func isLoopback(host string) bool {
 }
 
 // newHandler puts api and web before one store.
-func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, open bool, log *slog.Logger, o serve.Options) http.Handler {
-	metrics := prometheus.NewRegistry()
+func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, open bool, log *slog.Logger, metrics *prometheus.Registry, o serve.Options) http.Handler {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_disk_bytes", Help: "Live data on disk."}, func() float64 { return float64(s.Stats().DiskBytes) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_memory_bytes", Help: "Caches and write buffers of the store."}, func() float64 { return float64(s.Stats().MemoryBytes) }))

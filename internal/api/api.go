@@ -32,13 +32,19 @@ import (
 // Config is what the API needs.
 type Config struct {
 	View     func(clearance intel.Marking) dossier.View // opens one reader's look at the store
-	Recorder ingest.Recorder
+	Recorder Recorder
 	Ready    func(context.Context) error
 	Gate     *serve.Gate
 	Metrics  *prometheus.Registry // served at /metrics; nil: none
 	Logger   *slog.Logger
 	// CacheBytes bounds the answers kept ready; 0 means 64 MiB.
 	CacheBytes int
+}
+
+// Recorder is what the API needs of the store to take things in.
+type Recorder interface {
+	ingest.Recorder
+	ingest.Marker
 }
 
 // api is the handlers' state.
@@ -48,6 +54,7 @@ type api struct {
 	slots    chan struct{} // answers being built now
 	taking   chan struct{} // bodies being taken in now
 	recorded *prometheus.CounterVec
+	elastic  elastic
 }
 
 // building is how many answers are built at once: more only makes all of them late. The others wait until their time is up.
@@ -69,8 +76,9 @@ func Register(mux *http.ServeMux, c Config) {
 	}
 	a := &api{Config: c, cache: newCache(c.CacheBytes), slots: make(chan struct{}, building), taking: make(chan struct{}, takingIn)}
 	a.recorded = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_observations_total", Help: "Observations received over HTTP, by outcome."}, []string{"outcome"})
+	a.elastic = newElastic(c.Recorder)
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(a.recorded)
+		c.Metrics.MustRegister(a.recorded, a.elastic.documents)
 	}
 	get := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, serve.Methods(http.MethodGet, h)) }
 	for path, h := range map[string]http.HandlerFunc{"hash": a.hash, "domain": a.address(domainAddress), "ip": a.address(ipAddress), "url": a.address(urlAddress)} {
@@ -83,6 +91,8 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/api/v1/search/url", a.searchAddress(urlAddress))
 	mux.HandleFunc("/api/publications/get_one", a.publication)
 	mux.Handle("/api/observations", serve.Methods(http.MethodPost, http.HandlerFunc(a.observations)))
+	mux.Handle("/api/events", serve.Methods(http.MethodPost, http.HandlerFunc(a.events)))
+	a.registerElastic(mux)
 	nothing := func(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, r, fmt.Errorf("%w; /openapi.json lists what there is", serve.ErrNotFound))
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +26,7 @@ import (
 	"spoor/internal/api"
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
+	"spoor/internal/kv"
 	"spoor/internal/kv/mem"
 	"spoor/internal/serve"
 	"spoor/internal/store"
@@ -47,7 +50,33 @@ type described struct {
 
 func newServer(t *testing.T, o store.Options) *server {
 	t.Helper()
-	s, err := store.New(mem.New(), o)
+	return newServerOn(t, mem.New(), o)
+}
+
+// unsteady is an engine that fails to apply now and then, before or after it did.
+type unsteady struct {
+	kv.Store
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+func (u *unsteady) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
+	u.mu.Lock()
+	fate := u.rnd.IntN(6)
+	u.mu.Unlock()
+	if fate == 0 {
+		return false, errors.New("not now")
+	}
+	repeated, err := u.Store.Apply(ctx, b)
+	if fate == 1 && err == nil {
+		err = errors.New("nobody knows")
+	}
+	return repeated, err
+}
+
+func newServerOn(t *testing.T, engine kv.Store, o store.Options) *server {
+	t.Helper()
+	s, err := store.New(engine, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,49 +37,70 @@ const (
 	turnTime    = 30 * time.Second // to wait for a turn
 )
 
-// observations answers POST /api/observations: NDJSON, plain or packed. What was acknowledged is durable; what is sent again under the same
-// batch id, or word for word without one, counts nothing.
-func (a *api) observations(w http.ResponseWriter, r *http.Request) {
+// sending is one body that is being taken in.
+type sending struct {
+	ctx    context.Context
+	id     *access.Identity
+	batch  string    // the sender's name for it, "" when it has none
+	packed io.Reader // as sent
+	end    func()    // must be called
+}
+
+// admit lets a body in: it finds out whether the sender may, checks the headers with acceptable, and waits for the sender's turn. When it
+// returns nil it has answered.
+func (a *api) admit(w http.ResponseWriter, r *http.Request, acceptable func(*http.Request) error) *sending {
 	id, err := a.Gate.Identify(r, access.Ingest)
 	if err != nil {
 		serve.Fail(w, r, err)
-		return
+		return nil
 	}
 	if err := acceptable(r); err != nil {
 		serve.Fail(w, r, err)
-		return
+		return nil
 	}
-	// Taking in much takes long; what ends it is the sender's going away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
-	defer cancel()
 	batch := r.Header.Get(wire.BatchID)
 	switch {
 	case len(r.Header.Values(wire.BatchID)) > 1:
 		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "given more than once"})
-		return
+		return nil
 	case len(batch) > 256:
 		serve.Fail(w, r, &intel.Refusal{Field: wire.BatchID, Reason: "longer than 256 bytes"})
-		return
+		return nil
 	}
 	if r.ContentLength > maxBody {
 		bodyFailed(w, r, fmt.Errorf("the body is %w: %d bytes, at most %d; send it in parts", serve.ErrTooLarge, r.ContentLength, maxBody))
-		return
+		return nil
 	}
 	packed := serve.Body(w, r, maxBody)
 	// A sender gets its turn when its body, or the beginning of a longer one, is here: slow ones keep nobody waiting.
 	var head bytes.Buffer
 	if _, err := io.CopyN(&head, packed, beforeTurn); err != nil && !errors.Is(err, io.EOF) {
 		bodyFailed(w, r, bodyError(err))
-		return
+		return nil
 	}
-	packed = io.MultiReader(&head, packed)
 	select {
 	case a.taking <- struct{}{}:
-		defer func() { <-a.taking }()
 	case <-time.After(turnTime):
 		serve.Fail(w, r, fmt.Errorf("%d bodies are being taken in: %w", takingIn, intel.ErrUnavailable))
+		return nil
+	}
+	// Taking in much takes long; what ends it is the sender's going away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), ingestTime)
+	return &sending{ctx: ctx, id: id, batch: batch, packed: io.MultiReader(&head, packed), end: func() {
+		cancel()
+		<-a.taking
+	}}
+}
+
+// observations answers POST /api/observations: NDJSON, plain or packed. What was acknowledged is durable; what is sent again under the same
+// batch id, or word for word without one, counts nothing.
+func (a *api) observations(w http.ResponseWriter, r *http.Request) {
+	in := a.admit(w, r, acceptable)
+	if in == nil {
 		return
 	}
+	defer in.end()
+	ctx, id, batch, packed := in.ctx, in.id, in.batch, in.packed
 	if batch == "" {
 		spooled, sum, err := spool(packed)
 		if err != nil {
@@ -95,21 +116,30 @@ func (a *api) observations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	receipt, err := a.take(ctx, id, batch, body)
-	a.recorded.WithLabelValues("accepted").Add(float64(receipt.Accepted))
-	a.recorded.WithLabelValues("repeated").Add(float64(receipt.Repeated))
-	a.recorded.WithLabelValues("refused").Add(float64(receipt.Refused))
+	a.count(&receipt)
 	if err != nil {
 		bodyFailed(w, r, bodyError(err))
 		return
 	}
+	writeReceipt(w, r, &receipt, "no line is an observation; refusals says why")
+}
+
+func (a *api) count(receipt *wire.Receipt) {
+	a.recorded.WithLabelValues("accepted").Add(float64(receipt.Accepted))
+	a.recorded.WithLabelValues("repeated").Add(float64(receipt.Repeated))
+	a.recorded.WithLabelValues("refused").Add(float64(receipt.Refused))
+}
+
+// writeReceipt answers with a receipt; nothing says what it means that all was refused.
+func writeReceipt(w http.ResponseWriter, r *http.Request, receipt *wire.Receipt, nothing string) {
 	if receipt.Refused > 0 && receipt.Accepted == 0 && receipt.Repeated == 0 {
 		writeJSON(w, r, http.StatusBadRequest, &struct {
 			wire.Error
 			wire.Receipt
-		}{wire.Error{Error: wire.ErrorInfo{Code: "bad_request", Message: "no line is an observation; refusals says why"}}, receipt})
+		}{wire.Error{Error: wire.ErrorInfo{Code: "bad_request", Message: nothing}}, *receipt})
 		return
 	}
-	writeJSON(w, r, http.StatusOK, &receipt)
+	writeJSON(w, r, http.StatusOK, receipt)
 }
 
 // bodyFailed answers with an error of reading the body. When the body is too large the rest of it is read first: many a client looks for an answer
@@ -134,6 +164,10 @@ func acceptable(r *http.Request) error {
 			return fmt.Errorf("%s: %w; send application/x-ndjson", cut(media), serve.ErrMediaType)
 		}
 	}
+	return acceptableEncoding(r)
+}
+
+func acceptableEncoding(r *http.Request) error {
 	switch e := encoding(r); e {
 	case "", "identity", "gzip", "zstd":
 		return nil

@@ -168,10 +168,14 @@ const (
 type Importer struct {
 	Recorder Recorder
 	Options  source.Options
+	// Batch, when not "", names what is imported: batches are then named by it, the input's number and their own instead of by the content.
+	Batch string
 	// Each, when not nil, is told of every refusal as it comes.
 	Each func(intel.Refusal)
 	// Progress, when not nil, is called now and then with the input being read and the figures so far.
 	Progress func(input string, s *Summary)
+
+	inputs uint64 // so far
 }
 
 // Import reads all inputs under the paths; "-" is stdin. It fails when a path is not there or the store cannot record; what cannot be
@@ -193,6 +197,17 @@ func (im *Importer) Import(ctx context.Context, paths []string, stdin io.Reader)
 			break
 		}
 	}
+	s.Seconds = time.Since(start).Seconds()
+	return s, err
+}
+
+// ImportReader reads the inputs in a stream, as Import does those in a file.
+func (im *Importer) ImportReader(ctx context.Context, name string, r io.Reader) (*Summary, error) {
+	start := time.Now()
+	s := newSummary()
+	refuse := im.refuser(s)
+	joins := source.NewJoins()
+	err := source.WalkReader(ctx, name, r, func(in *source.Input) error { return im.input(ctx, in, joins, s, refuse) }, refuse)
 	s.Seconds = time.Since(start).Seconds()
 	return s, err
 }
@@ -294,11 +309,18 @@ func fault(r *intel.Refusal) string {
 
 // input reads one input. Its batches are named by its content up to the point where each was full, by how it was read, and by number.
 func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.Joins, s *Summary, refuse func(intel.Refusal)) error {
+	number := im.inputs
+	im.inputs++
 	o := im.Options
 	o.Joins = joins
 	name := func(n uint64) []byte {
-		digest := in.Digest()
 		h := sha256.New()
+		if im.Batch != "" {
+			fmt.Fprintf(h, "named\x00%s\x00%d\x00", im.Batch, number)
+			h.Write(binary.BigEndian.AppendUint64(nil, n))
+			return h.Sum(nil)
+		}
+		digest := in.Digest()
 		zone := o.Zone
 		if zone == 0 {
 			zone = in.Format().Zone() // as source reads it: said or not said, the batch is the same

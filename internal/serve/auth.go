@@ -2,6 +2,7 @@ package serve
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -25,7 +26,7 @@ type Gate struct {
 // Identify returns who asks, when they may do it. It fails with [access.ErrCredential] or [access.ErrForbidden].
 //
 // A credential is a token as bearer, as the password of HTTP Basic beside its account's name, or as x-api-key; for reading, a browser's
-// session too. A credential that is given and wrong is refused even where none is needed.
+// session too; shippers for Elasticsearch may send it as the second half of an ApiKey. A credential that is given and wrong is refused even where none is needed.
 func (g *Gate) Identify(r *http.Request, scope access.Scope) (*access.Identity, error) {
 	id, err := g.identify(r)
 	if err != nil {
@@ -53,6 +54,11 @@ func (g *Gate) identify(r *http.Request) (*access.Identity, error) {
 				return nil, access.ErrCredential
 			}
 			return g.Access.Check(secret, account, certificate)
+		case strings.EqualFold(scheme, "ApiKey"): // of Elasticsearch's shippers: base64 of an id, which says nothing here, and the token
+			pair, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+			if _, secret, ok := strings.Cut(string(pair), ":"); ok && err == nil {
+				return g.Access.Check(secret, "", certificate)
+			}
 		}
 		return nil, access.ErrCredential
 	}

@@ -15,6 +15,15 @@ import (
 // Format is the name of an input format, as --format takes it.
 type Format string
 
+// UnmarshalText reads a format's name. It fails with an [intel.ErrInvalid] for a name that is none.
+func (f *Format) UnmarshalText(name []byte) error {
+	if *f = Format(name); *f == "" || *f == Auto {
+		return nil
+	}
+	_, err := formatOf(*f)
+	return err
+}
+
 // Auto lets the content decide.
 const Auto Format = "auto"
 
@@ -112,6 +121,17 @@ func recognise(s *sample, feed bool) (found *format) {
 		found, _ = formatOf(HashList)
 	}
 	return found
+}
+
+// Recognise returns the format that the beginning of an input makes surest, and whether more than its shape does; "" when none does, or
+// when only --feed could say whose list it is.
+func Recognise(head []byte) (name Format, sure bool) {
+	s := newSample("", head[:min(len(head), sniffed)])
+	f := recognise(s, false)
+	if f == nil || f.anonymous {
+		return "", false
+	}
+	return f.name, f.sniff(s) >= 60
 }
 
 // sample is the beginning of an input, as recognition looks at it.

@@ -34,6 +34,8 @@ type Options struct {
 	Now     time.Time // when a list that bears no dates was taken in
 	// Joins, when not nil, ties what the inputs of one import tell together, as Zeek's files.log and http.log; else each is read by itself.
 	Joins *Joins
+	// Processes, when not nil, ties the events of inputs that are parts of one stream.
+	Processes *Processes
 }
 
 // Result is what Read found.

@@ -238,6 +238,7 @@ func (s *sysmon) started(e *event, at time.Time, file intel.Hashes) error {
 	if id := guid(e.guid); id != "" && !file.IsZero() {
 		if _, ok := s.processes[id]; !ok {
 			s.processes[id] = child
+			s.r.o.Processes.learn(id, child)
 			for _, w := range s.waiting[id] {
 				w.parent = child
 				if err := s.relation(w); err != nil {
@@ -252,7 +253,7 @@ func (s *sysmon) started(e *event, at time.Time, file intel.Hashes) error {
 	}
 	w := start{line: e.line, time: at, child: child, parent: intel.Object{Path: meaningful(e.parentImage)}}
 	id := guid(e.parentGuid)
-	if p, ok := s.processes[id]; ok && id != "" {
+	if p, ok := s.process(id); ok && id != "" {
 		w.parent = p
 		return s.relation(w)
 	}
@@ -264,6 +265,14 @@ func (s *sysmon) started(e *event, at time.Time, file intel.Hashes) error {
 	}
 	s.waiting[id] = append(s.waiting[id], w)
 	return nil
+}
+
+// process returns the file of a process whose start came before, in this input or in an earlier one of the stream.
+func (s *sysmon) process(guid string) (intel.Object, bool) {
+	if p, ok := s.processes[guid]; ok {
+		return p, true
+	}
+	return s.r.o.Processes.find(guid)
 }
 
 // relation tells of a start, when at least one end has a hash and the other at least a path.
@@ -301,7 +310,7 @@ func (s *sysmon) end() error {
 		d := download{key: st.key, file: file}
 		if !told[d] {
 			told[d] = true
-			from, ok := s.processes[st.key.guid]
+			from, ok := s.process(st.key.guid)
 			if !ok {
 				from = intel.Object{Path: meaningful(st.image)}
 			}

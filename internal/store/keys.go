@@ -23,6 +23,7 @@ import (
 //	p      publication id                     what it is, field by field, and files that it names
 //	s                                         source id(4): text "type 0 name"
 //	n                                         feed: the last is the moment of its last complete snapshot
+//	m      first 16 bytes of a hash           how far a stream has been taken in, as the last time; see marks.go
 //	T      any partition of space f, w or d   rows rolled out of a relation that grew too large, see hubs.go
 //
 // A row's key is
@@ -45,6 +46,7 @@ const (
 	spacePublication = 'p'
 	spaceSources     = 's'
 	spaceSnapshots   = 'n'
+	spaceMark        = 'm'
 	spaceTail        = 'T'
 )
 

@@ -19,10 +19,15 @@ import (
 // Writing reads nothing: each observation becomes a few merges, added up in memory first, so that a row is written
 // once a batch however often it occurs in it.
 func (s *Store) Record(ctx context.Context, id []byte, observations []intel.Observation) (repeated bool, err error) {
+	return s.record(ctx, id, observations, nil)
+}
+
+func (s *Store) record(ctx context.Context, id []byte, observations []intel.Observation, marks map[string]uint64) (repeated bool, err error) {
 	b := newBatch(s.now())
 	for i := range observations {
 		b.observation(s, &observations[i])
 	}
+	b.marks(marks)
 	batch := kv.Batch{ID: id, Writes: b.writes()}
 	repeated, err = s.kv.Apply(ctx, &batch)
 	if err != nil {

@@ -133,6 +133,9 @@ func (s *Store) changed(writes []kv.Write) {
 	var last []byte
 	for i := range writes {
 		w := &writes[i]
+		if w.Partition[0] == spaceMark {
+			continue // no answer is made from it
+		}
 		if string(w.Partition) != string(last) {
 			s.changes.slots[s.changes.slot(w.Partition)].Add(1)
 			last = w.Partition
