@@ -24,13 +24,19 @@ func CheckBatch(b *Batch) error {
 		return fmt.Errorf("batch ID of %d bytes: %w", len(b.ID), ErrTooLong)
 	}
 	for i := range b.Writes {
-		w := &b.Writes[i]
-		if len(w.Partition) == 0 || len(w.Partition) > MaxPartition {
-			return fmt.Errorf("partition of %d bytes: %w", len(w.Partition), ErrTooLong)
+		if err := checkWrite(&b.Writes[i]); err != nil {
+			return err
 		}
-		if len(w.Key) == 0 || len(w.Key) > MaxKey {
-			return fmt.Errorf("key of %d bytes: %w", len(w.Key), ErrTooLong)
-		}
+	}
+	return nil
+}
+
+func checkWrite(w *Write) error {
+	if len(w.Partition) == 0 || len(w.Partition) > MaxPartition {
+		return fmt.Errorf("partition of %d bytes: %w", len(w.Partition), ErrTooLong)
+	}
+	if len(w.Key) == 0 || len(w.Key) > MaxKey {
+		return fmt.Errorf("key of %d bytes: %w", len(w.Key), ErrTooLong)
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ func Run(t *testing.T, e Engine) {
 	t.Run("like the model", e.likeTheModel)
 	t.Run("reopen", e.reopen)
 	t.Run("crash", e.crash)
+	t.Run("load", e.runLoad)
 }
 
 func count(n uint64) *kv.Value { return &kv.Value{Count: n} }
@@ -347,6 +348,36 @@ func randomValue(r *rand.Rand) *kv.Value {
 	return v
 }
 
+// applyOrLoad applies a batch, or loads its rows where the engine can.
+func applyOrLoad(t *testing.T, s kv.Store, b *kv.Batch, byLoad bool) (bool, error) {
+	l, ok := s.(kv.Loader)
+	if !ok || !byLoad {
+		return s.Apply(t.Context(), b)
+	}
+	once := mem.New() // each row once
+	if _, err := once.Apply(t.Context(), &kv.Batch{Writes: b.Writes}); err != nil {
+		return false, err
+	}
+	var rows []kv.Write
+	for i := range b.Writes {
+		w := b.Writes[i]
+		if slices.ContainsFunc(rows, func(x kv.Write) bool { return kv.CompareRows(&x, &w) == 0 }) {
+			continue
+		}
+		r := kv.Range{Partition: w.Partition, From: w.Key, To: append(slices.Clone(w.Key), 0)}
+		if err := once.Scan(t.Context(), []kv.Range{r}, func(r kv.Row) error { w.Value = r.Value; return nil }); err != nil {
+			return false, err
+		}
+		rows = append(rows, w)
+	}
+	var ids [][]byte
+	if len(b.ID) > 0 {
+		ids = append(ids, b.ID)
+	}
+	repeated, err := l.Load(t.Context(), ids, sorted(rows...))
+	return len(repeated) > 0, err
+}
+
 func dump(t *testing.T, s kv.Store, partitions []string) (out []string) {
 	t.Helper()
 	var ranges []kv.Range
@@ -376,7 +407,7 @@ func (e Engine) likeTheModel(t *testing.T) {
 		for range 1 + r.IntN(20) {
 			b.Writes = append(b.Writes, write(partitions[r.IntN(len(partitions))], fmt.Sprint(r.IntN(12)), randomValue(r)))
 		}
-		got, err1 := s.Apply(t.Context(), &b)
+		got, err1 := applyOrLoad(t, s, &b, step%5 == 0)
 		exp, err2 := model.Apply(t.Context(), &b)
 		if err1 != nil || err2 != nil || got != exp {
 			t.Fatalf("step %d: repeated %v (%v), the model %v (%v)", step, got, err1, exp, err2)

@@ -4,6 +4,7 @@ package mem
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,44 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 	}
 	s.merge(b.Writes)
 	return false, nil
+}
+
+var _ kv.Loader = (*Store)(nil)
+
+// Load implements [kv.Loader].
+func (s *Store) Load(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
+	rows, check, err := kv.CheckLoad(ids, rows)
+	if err != nil {
+		return nil, err
+	}
+	var writes []kv.Write
+	for w := range rows {
+		if ctx.Err() != nil {
+			break
+		}
+		writes = append(writes, kv.Write{Partition: slices.Clone(w.Partition), Key: slices.Clone(w.Key), Value: w.Value.Clone()})
+	}
+	if err := check(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if s.batches[string(id)] {
+			repeated = append(repeated, i)
+		}
+	}
+	if len(repeated) > 0 {
+		return repeated, nil
+	}
+	for _, id := range ids {
+		s.batches[string(id)] = true
+	}
+	s.merge(writes)
+	return nil, nil
 }
 
 func (s *Store) usable(ctx context.Context) error {

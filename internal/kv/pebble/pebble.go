@@ -39,12 +39,13 @@ type Store struct {
 
 	life   sync.RWMutex // held for reading by every call, for writing by Close
 	closed bool
-	writes sync.RWMutex    // held for reading by Apply, for writing by Rewrite
+	writes sync.RWMutex    // held for reading by Apply, for writing by Rewrite and by the last step of Load
 	ids    [256]sync.Mutex // by batch ID: of two equal batches at once, the second waits for the first
 	dead   int             // rows that rewrites took away since the last flush, under writes
+	tables tables          // how Load builds them
 }
 
-var _ kv.Store = (*Store)(nil)
+var _ kv.Loader = (*Store)(nil)
 
 // Open opens the directory, making it when it is not there. It fails with [kv.ErrInUse] when another process holds it.
 func Open(dir string, o Options) (*Store, error) {
@@ -73,7 +74,11 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
-	return &Store{db: db, cache: cache}, nil
+	s := &Store{db: db, cache: cache}
+	if err := s.tables.open(dir, opts, db); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // RawOptions are the settings that Open gives to Pebble, for the bench, which measures a raw Pebble beside the engine.
@@ -162,20 +167,16 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 		return false, err
 	}
 	defer end()
+	s.writes.RLock() // before the ledger is read: no Load comes in between
+	defer s.writes.RUnlock()
 	if len(b.ID) > 0 {
 		lock := &s.ids[xxhash.Sum64(b.ID)&255]
 		lock.Lock()
 		defer lock.Unlock()
-		_, closer, err := s.db.Get(ledgerKey(b.ID))
-		if err == nil {
-			return true, closer.Close()
-		}
-		if !errors.Is(err, pebble.ErrNotFound) {
-			return false, fmt.Errorf("reading the ledger: %w", err)
+		if repeated, err := s.applied(b.ID); repeated || err != nil {
+			return repeated, err
 		}
 	}
-	s.writes.RLock()
-	defer s.writes.RUnlock()
 	batch := s.db.NewBatchWithSize(64*len(b.Writes) + 256)
 	defer batch.Close()
 	if len(b.ID) > 0 {
@@ -190,6 +191,18 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 		return false, fmt.Errorf("committing: %w", err)
 	}
 	return false, nil
+}
+
+// applied reports whether the ledger holds a batch ID.
+func (s *Store) applied(id []byte) (bool, error) {
+	_, closer, err := s.db.Get(ledgerKey(id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return true, closer.Close()
 }
 
 func merge(batch *pebble.Batch, writes []kv.Write) error {

@@ -1,8 +1,11 @@
 package pebble_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -82,4 +85,48 @@ func TestInUse(t *testing.T) {
 		t.Error("the engine knows nothing of its size")
 	}
 	s.Close()
+}
+
+// TestCrashInLoad loses power while tables are built, with all that was written still there, and with none of it: nothing of the load is seen,
+// its ID is free, and its files are gone.
+func TestCrashInLoad(t *testing.T) {
+	for _, kept := range []int{0, 100} {
+		fs := vfs.NewCrashableMem()
+		s := open(t, fs).(*engine)
+		v := &kv.Value{Count: 1, Text: kv.Text{Data: bytes.Repeat([]byte("x"), 100_000)}}
+		var left *vfs.MemFS
+		rows := func(yield func(kv.Write) bool) {
+			for i := range 3000 { // several tables
+				if i == 2500 {
+					left = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: rand.New(rand.NewPCG(1, 2))})
+					if found, _ := left.List("db/loading"); kept == 100 && len(found) < 2 {
+						t.Errorf("%d tables are being built: the test does not try what it is for", len(found))
+					}
+				}
+				if !yield(kv.Write{Partition: fmt.Appendf(nil, "%0*d", 4+i/1500, i), Key: []byte("k"), Value: v}) {
+					return
+				}
+			}
+		}
+		if _, err := s.Load(t.Context(), [][]byte{[]byte("id")}, rows); err != nil {
+			t.Fatal(err)
+		}
+		again := open(t, left).(*engine)
+		if found, err := left.List("db/loading"); err != nil || len(found) > 0 {
+			t.Errorf("tables that were not finished: %v, %v", found, err)
+		}
+		n := 0
+		if err := again.Scan(t.Context(), []kv.Range{{Prefix: 4}, {Prefix: 5}}, func(kv.Row) error { n++; return nil }); err != nil || n > 0 {
+			t.Errorf("%d rows of a load that was cut off: %v", n, err)
+		}
+		if repeated, err := again.Apply(t.Context(), &kv.Batch{ID: []byte("id")}); err != nil || repeated {
+			t.Errorf("the ID of a load that was cut off: repeated %v, %v", repeated, err)
+		}
+		if found, err := fs.List("db/loading"); err != nil || len(found) > 0 {
+			t.Errorf("files left after a load: %v, %v", found, err)
+		}
+		if repeated, err := s.Apply(t.Context(), &kv.Batch{ID: []byte("id")}); err != nil || !repeated {
+			t.Errorf("the ID of a load: repeated %v, %v", repeated, err)
+		}
+	}
 }
