@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +33,17 @@ type Recorder interface {
 	Record(ctx context.Context, id []byte, observations []intel.Observation) (repeated bool, err error)
 }
 
+// ManyRecorder is a Recorder that also takes many batches in one step.
+type ManyRecorder interface {
+	Recorder
+	// RecordMany records each batch as Record would, but many in one step, so that what was recorded is seen later than it came. It returns
+	// how many observations it recorded, and how many were in batches recorded before.
+	RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (accepted, repeated uint64, err error)
+}
+
+// largeInput is how many batches of one input are recorded one by one; those that follow are recorded many in one step, if the Recorder can.
+const largeInput = 8
+
 // BatchSize is how many observations are recorded at once. Its value is part of the names of batches: changing it makes inputs that were
 // taken in before count again.
 const BatchSize = 8192
@@ -47,6 +59,7 @@ type Batcher struct {
 	refuse  func(intel.Refusal)
 	pending []intel.Observation
 	number  uint64
+	many    ManyRecorder // when not nil, takes what follows the first batches
 
 	work chan job
 	done chan struct{}
@@ -64,15 +77,24 @@ type job struct {
 
 // NewBatcher starts a batcher. name names the n-th batch, from 0, when it is full; what is refused goes to refuse. Close must be called.
 func NewBatcher(ctx context.Context, rec Recorder, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
-	b := &Batcher{ctx: ctx, rec: rec, name: name, refuse: refuse, work: make(chan job, 1), done: make(chan struct{})}
+	return newBatcher(ctx, rec, nil, name, refuse)
+}
+
+func newBatcher(ctx context.Context, rec Recorder, many ManyRecorder, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
+	b := &Batcher{ctx: ctx, rec: rec, many: many, name: name, refuse: refuse, work: make(chan job, 1), done: make(chan struct{})}
 	go b.record()
 	return b
 }
 
 func (b *Batcher) record() {
 	defer close(b.done)
+	n := 0
 	for j := range b.work {
 		if b.failed() != nil {
+			continue
+		}
+		if n++; n > largeInput && b.many != nil {
+			b.recordMany(j)
 			continue
 		}
 		repeated, err := b.rec.Record(b.ctx, j.id, j.observations)
@@ -87,6 +109,20 @@ func (b *Batcher) record() {
 		}
 		b.mu.Unlock()
 	}
+}
+
+// recordMany records a batch and all that follow it.
+func (b *Batcher) recordMany(j job) {
+	accepted, repeated, err := b.many.RecordMany(b.ctx, func(yield func([]byte, []intel.Observation) bool) {
+		for ok := true; ok && yield(j.id, j.observations); {
+			j, ok = <-b.work
+		}
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accepted += accepted
+	b.repeated += repeated
+	b.err = err
 }
 
 func (b *Batcher) failed() error {
@@ -330,7 +366,8 @@ func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.J
 		h.Write(binary.BigEndian.AppendUint64(nil, n))
 		return h.Sum(nil)
 	}
-	b := NewBatcher(ctx, im.Recorder, name, refuse)
+	many, _ := im.Recorder.(ManyRecorder)
+	b := newBatcher(ctx, im.Recorder, many, name, refuse)
 	counter := &counting{Batcher: b, im: im, s: s, in: in}
 	result, err := source.Read(ctx, in, o, counter)
 	s.Bytes += in.Bytes()

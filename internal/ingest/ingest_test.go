@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -377,4 +378,64 @@ func TestJoined(t *testing.T) {
 			t.Errorf("%s: %+v", step.name, summary)
 		}
 	}
+}
+
+// TestLargeInput imports an input of many batches: most of them come in one step. Again, by a recorder that takes only single batches, and
+// grown at its end, the store says the same of it as one that took it batch by batch.
+func TestLargeInput(t *testing.T) {
+	const n = ingest.BatchSize*12 + 1000
+	file := filepath.Join(t.TempDir(), "large.ndjson")
+	if err := os.WriteFile(file, []byte(sightings(n)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type single struct{ ingest.Recorder } // hides that it can take many
+	s := newStore(t)
+	for i, rec := range []ingest.Recorder{s, s, single{s}} {
+		im := ingest.Importer{Recorder: rec}
+		summary, err := im.Import(t.Context(), []string{file}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := [2]uint64{n, 0}
+		if i > 0 {
+			want = [2]uint64{0, n}
+		}
+		if got := [2]uint64{summary.Accepted, summary.Repeated}; got != want {
+			t.Errorf("import %d: accepted and repeated %v, want %v", i, got, want)
+		}
+	}
+	for _, i := range []int{1, ingest.BatchSize * 5, ingest.BatchSize * 10, n} {
+		h, err := intel.ParseHash(fmt.Sprintf("%032x", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, err := s.View(intel.TLPRed).Recall(t.Context(), h, intel.AllSections)
+		if err != nil || facts.Head.Seen.Count != 1 || len(facts.Paths) != 1 {
+			t.Errorf("observation %d: %+v, %v", i, facts, err)
+		}
+	}
+	cut := errors.New("no more")
+	im := ingest.Importer{Recorder: &failingMany{newStore(t), cut}}
+	if summary, err := im.Import(t.Context(), []string{file}, nil); !errors.Is(err, cut) || summary.Accepted < 8*ingest.BatchSize || summary.Accepted >= n {
+		t.Errorf("a recorder that fails: %v", err)
+	}
+}
+
+// failingMany fails when many batches come, after it took two of them.
+type failingMany struct {
+	*store.Store
+	err error
+}
+
+func (f *failingMany) RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (accepted, repeated uint64, err error) {
+	for id, o := range batches {
+		if accepted >= 2*ingest.BatchSize {
+			return accepted, 0, f.err
+		}
+		if _, err := f.Record(ctx, id, o); err != nil {
+			return accepted, 0, err
+		}
+		accepted += uint64(len(o))
+	}
+	return accepted, 0, nil
 }

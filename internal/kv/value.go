@@ -148,12 +148,21 @@ func (v *Value) Append(dst []byte) []byte {
 // Decode reads into v what Append wrote, reusing v's memory. v.Text.Data points into b.
 // It never allocates more than b's length asks for.
 func (v *Value) Decode(b []byte) error {
+	rest, err := v.DecodePrefix(b)
+	if err == nil && len(rest) > 0 {
+		err = errCorrupt
+	}
+	return err
+}
+
+// DecodePrefix is Decode for a value that other bytes follow; it returns those.
+func (v *Value) DecodePrefix(b []byte) (rest []byte, err error) {
 	sources := v.Sources[:0]
 	hosts := v.Hosts
 	hosts.reset()
 	*v = Value{Sources: sources, Hosts: hosts}
 	if len(b) == 0 {
-		return errCorrupt
+		return nil, errCorrupt
 	}
 	bits := b[0]
 	b = b[1:]
@@ -189,7 +198,7 @@ func (v *Value) Decode(b []byte) error {
 	if bits&hasSources != 0 {
 		n := uvarint()
 		if !ok || n > MaxSources || uint64(len(b)) < 4*n {
-			return errCorrupt
+			return nil, errCorrupt
 		}
 		for range n {
 			v.Sources = append(v.Sources, binary.BigEndian.Uint32(b))
@@ -203,13 +212,13 @@ func (v *Value) Decode(b []byte) error {
 		v.Text.At = varint()
 		n := uvarint()
 		if !ok || n > uint64(len(b)) {
-			return errCorrupt
+			return nil, errCorrupt
 		}
 		v.Text.Data = b[:n:n]
 		b = b[n:]
 	}
-	if !ok || len(b) != 0 || bits >= hasText<<1 {
-		return errCorrupt
+	if !ok || bits >= hasText<<1 {
+		return nil, errCorrupt
 	}
-	return nil
+	return b, nil
 }

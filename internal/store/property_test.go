@@ -47,6 +47,15 @@ func record(t *testing.T, s *store.Store, id string, observations ...intel.Obser
 	return repeated
 }
 
+// recordMany is record by RecordMany.
+func recordMany(t *testing.T, s *store.Store, id string, observations ...intel.Observation) {
+	t.Helper()
+	accepted, repeated, err := s.RecordMany(t.Context(), func(yield func([]byte, []intel.Observation) bool) { yield([]byte(id), observations) })
+	if err != nil || accepted != uint64(len(observations)) || repeated != 0 {
+		t.Fatalf("%d accepted, %d repeated, %v", accepted, repeated, err)
+	}
+}
+
 // answer is the whole dossier of a hash, every section, as the API spells it.
 func answer(t *testing.T, s *store.Store, h intel.Hash) string {
 	t.Helper()
@@ -190,6 +199,10 @@ func (w *world) dossiers(t *testing.T, s *store.Store) string {
 // deliver records the observations in batches of random sizes, in the order given, some batches twice, and checks what Record says of those.
 func (w *world) deliver(t *testing.T, s *store.Store, observations []intel.Observation) {
 	t.Helper()
+	if w.IntN(3) == 0 {
+		w.deliverMany(t, s, observations)
+		return
+	}
 	for n := 0; len(observations) > 0; n++ {
 		size := 1 + w.IntN(min(len(observations), 60))
 		id := fmt.Sprint("batch ", n)
@@ -202,6 +215,53 @@ func (w *world) deliver(t *testing.T, s *store.Store, observations []intel.Obser
 			}
 		}
 		observations = observations[size:]
+	}
+}
+
+// deliverMany is deliver by RecordMany: all of it in one step, after some batches came alone, and again and beside others.
+func (w *world) deliverMany(t *testing.T, s *store.Store, observations []intel.Observation) {
+	t.Helper()
+	type batch struct {
+		id           []byte
+		observations []intel.Observation
+	}
+	var batches []batch
+	total := uint64(len(observations))
+	before := uint64(0)
+	for n := 0; len(observations) > 0; n++ {
+		size := 1 + w.IntN(min(len(observations), 60))
+		b := batch{fmt.Append(nil, "batch ", n), observations[:size]}
+		observations = observations[size:]
+		batches = append(batches, b)
+		if w.IntN(5) == 0 {
+			record(t, s, string(b.id), b.observations...)
+			before += uint64(size)
+		}
+		if w.IntN(5) == 0 {
+			batches = append(batches, b)
+		}
+	}
+	all := func(yield func([]byte, []intel.Observation) bool) {
+		for _, b := range batches {
+			if !yield(b.id, b.observations) {
+				return
+			}
+		}
+	}
+	given := uint64(0)
+	for _, b := range batches {
+		given += uint64(len(b.observations))
+	}
+	for i, want := range []uint64{total - before, 0} {
+		accepted, repeated, err := s.RecordMany(t.Context(), all)
+		if err != nil || accepted != want || repeated != given-want {
+			t.Fatalf("delivery %d: %d accepted, %d repeated (%v), want %d and %d", i, accepted, repeated, err, want, given-want)
+		}
+	}
+	for _, b := range batches {
+		if !record(t, s, string(b.id), b.observations...) {
+			t.Fatalf("%s is not said to be repeated after it came among many", b.id)
+		}
 	}
 }
 
@@ -258,7 +318,11 @@ func TestReadWhileWritten(t *testing.T) {
 		read, unread := open(t, store.Options{CachedHeads: 64}), open(t, store.Options{})
 		for i := range 150 {
 			o := w.observation()
-			record(t, read, fmt.Sprint(i), o)
+			if i%3 == 0 {
+				recordMany(t, read, fmt.Sprint(i), o)
+			} else {
+				record(t, read, fmt.Sprint(i), o)
+			}
 			record(t, unread, fmt.Sprint(i), o)
 			if i%5 == 0 {
 				w.dossiers(t, read)

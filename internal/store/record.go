@@ -49,6 +49,7 @@ type batch struct {
 	rows    []batchRow
 	values  []kv.Value        // slab that rows' values are cut from
 	sources map[uint32]string // new ones, whose names this batch writes
+	pile    *pile             // when not nil, rows go there, and are added up later
 
 	// Buffers that are used again for each row: its whole name, its partition, its object.
 	name, partition, object []byte
@@ -66,6 +67,10 @@ func newBatch(now time.Time) *batch {
 
 // merge adds a value to the row that b.name names, whose key begins at split. The value's slices are kept, not copied.
 func (b *batch) merge(split int, v *kv.Value) {
+	if b.pile != nil {
+		b.pile.put(b.name, v)
+		return
+	}
 	if i, ok := b.index[string(b.name)]; ok {
 		b.rows[i].value.Merge(v)
 		return

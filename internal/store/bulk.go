@@ -1,0 +1,270 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+
+	"spoor/internal/intel"
+	"spoor/internal/kv"
+)
+
+// Bulk recording: the rows of many batches are piled up in memory, sorted, added up and loaded in one step ([kv.Loader]). Each batch keeps
+// its own id, so that it does not matter how a batch comes, alone or among others, the first time or again.
+
+// A pile is loaded when it holds so many bytes or rows. Two are in use at once: one is filled while the other is loaded.
+const (
+	pileBytes = 72 << 20
+	pileRows  = 1 << 20
+)
+
+// RecordMany records batches, each as [Store.Record] would, but many in one step: faster, and nothing of a step is seen before it is whole.
+// What was recorded when it fails stays. It returns how many observations it recorded, and how many were in batches recorded before.
+// The batches are read from the calling goroutine.
+func (s *Store) RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (accepted, repeated uint64, err error) {
+	engine, ok := s.kv.(kv.Loader)
+	if !ok {
+		for id, observations := range batches {
+			again, err := s.Record(ctx, id, observations)
+			if err != nil {
+				return accepted, repeated, err
+			}
+			if again {
+				repeated += uint64(len(observations))
+			} else {
+				accepted += uint64(len(observations))
+			}
+		}
+		return accepted, repeated, nil
+	}
+	filling, loading := newPile(), newPile()
+	var done chan error // of the pile that is being loaded, nil when none is
+	wait := func() {
+		if done != nil {
+			err, done = <-done, nil
+			accepted += loading.accepted
+			repeated += loading.repeated
+		}
+	}
+	for id, observations := range batches {
+		filling.add(s, id, observations)
+		if !filling.full() {
+			continue
+		}
+		if wait(); err != nil {
+			return accepted, repeated, err
+		}
+		filling, loading = loading, filling
+		filling.reset()
+		done = make(chan error, 1)
+		go func(p *pile, done chan<- error) { done <- s.load(ctx, engine, p) }(loading, done)
+	}
+	if wait(); err != nil {
+		return accepted, repeated, err
+	}
+	err = s.load(ctx, engine, filling)
+	return accepted + filling.accepted, repeated + filling.repeated, err
+}
+
+// load loads what is piled up, but for the batches that were recorded before.
+func (s *Store) load(ctx context.Context, engine kv.Loader, p *pile) error {
+	p.sort()
+	for {
+		var ids [][]byte
+		var of []int // which batch each id is of
+		left := uint64(0)
+		for i := range p.batches {
+			b := &p.batches[i]
+			if b.again {
+				continue
+			}
+			left += b.observations
+			if len(b.id) > 0 {
+				ids, of = append(ids, b.id), append(of, i)
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		again, err := engine.Load(ctx, ids, p.rows())
+		if err != nil {
+			return fmt.Errorf("recording %d observations: %w", left, s.kind(err))
+		}
+		if len(again) > 0 {
+			for _, i := range again {
+				p.batches[of[i]].again = true
+				p.repeated += p.batches[of[i]].observations
+			}
+			continue
+		}
+		p.accepted = left
+		for id, name := range p.batch.sources {
+			s.sources.learn(id, name)
+		}
+		p.changed(s)
+		return nil
+	}
+}
+
+// pile is rows of many batches, one after another as they came, and the order in which they are to be loaded.
+type pile struct {
+	batch   *batch // makes rows of observations
+	batches []piledBatch
+	index   map[string]bool // ids of batches
+	data    []byte          // length of name uvarint, name, length of value uvarint, value; again and again
+	entries []pileEntry
+
+	accepted, repeated uint64 // observations
+}
+
+type piledBatch struct {
+	id           []byte
+	observations uint64
+	again        bool // it was recorded before
+}
+
+// pileEntry is one row of a pile. The beginning of its name decides most comparisons.
+type pileEntry struct {
+	prefix uint64
+	at     uint32 // in data
+	batch  uint32
+}
+
+func newPile() *pile {
+	p := &pile{batch: &batch{}, index: map[string]bool{}}
+	p.batch.pile = p
+	p.reset()
+	return p
+}
+
+func (p *pile) reset() {
+	p.batches, p.data, p.entries = p.batches[:0], p.data[:0], p.entries[:0]
+	p.accepted, p.repeated = 0, 0
+	clear(p.index)
+	p.batch.sources = make(map[uint32]string)
+}
+
+// full reports whether another batch might be too many.
+func (p *pile) full() bool { return len(p.data) >= pileBytes || len(p.entries) >= pileRows }
+
+func (p *pile) add(s *Store, id []byte, observations []intel.Observation) {
+	if len(id) > 0 && p.index[string(id)] {
+		p.repeated += uint64(len(observations))
+		return
+	}
+	p.index[string(id)] = true
+	p.batches = append(p.batches, piledBatch{id: id, observations: uint64(len(observations))})
+	p.batch.learned = s.now().Unix()
+	for i := range observations {
+		p.batch.observation(s, &observations[i])
+	}
+}
+
+// put piles up one row.
+func (p *pile) put(name []byte, v *kv.Value) {
+	if len(p.data) > 1<<20 && cap(p.data) < pileBytes { // it will be a large one: grow once
+		p.data = slices.Grow(p.data, pileBytes+pileBytes/16)
+	}
+	e := pileEntry{at: uint32(len(p.data)), batch: uint32(len(p.batches) - 1)}
+	if len(name) >= 8 {
+		e.prefix = binary.BigEndian.Uint64(name)
+	} else {
+		var short [8]byte
+		copy(short[:], name)
+		e.prefix = binary.BigEndian.Uint64(short[:])
+	}
+	p.entries = append(p.entries, e)
+	p.data = binary.AppendUvarint(p.data, uint64(len(name)))
+	p.data = append(p.data, name...)
+	p.data = v.Append(p.data)
+}
+
+// name returns the name of a row, and what follows it: the value and then other rows.
+func (p *pile) name(e *pileEntry) (name, rest []byte) {
+	n, w := binary.Uvarint(p.data[e.at:])
+	at := int(e.at) + w
+	return p.data[at : at+int(n) : at+int(n)], p.data[at+int(n):]
+}
+
+// sort brings the rows in the order of [kv.CompareRows], which is that of their names.
+func (p *pile) sort() {
+	slices.SortFunc(p.entries, func(a, b pileEntry) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		x, _ := p.name(&a)
+		y, _ := p.name(&b)
+		return bytes.Compare(x, y)
+	})
+}
+
+// eachRow calls f with the name of every row, once, and the entries of its values, as long as f says so. Batches that were recorded before
+// are left out.
+func (p *pile) eachRow(f func(name []byte, entries []pileEntry) bool) {
+	var same []pileEntry
+	var last []byte
+	for i := range p.entries {
+		e := &p.entries[i]
+		if p.batches[e.batch].again {
+			continue
+		}
+		name, _ := p.name(e)
+		if len(same) > 0 && !bytes.Equal(name, last) {
+			if !f(last, same) {
+				return
+			}
+			same = same[:0]
+		}
+		same, last = append(same, *e), name
+	}
+	if len(same) > 0 {
+		f(last, same)
+	}
+}
+
+// writeOf is the row of a name: its partition's length, the partition, the key.
+func writeOf(name []byte, v *kv.Value) kv.Write {
+	split := 1 + int(name[0])
+	return kv.Write{Partition: name[1:split:split], Key: name[split:], Value: v}
+}
+
+// rows yields the rows with their values added up.
+func (p *pile) rows() iter.Seq[kv.Write] {
+	return func(yield func(kv.Write) bool) {
+		var sum, v kv.Value
+		p.eachRow(func(name []byte, entries []pileEntry) bool {
+			p.value(&sum, &entries[0])
+			for i := range entries[1:] {
+				p.value(&v, &entries[1+i])
+				sum.Merge(&v)
+			}
+			return yield(writeOf(name, &sum))
+		})
+	}
+}
+
+// value reads a row's value.
+func (p *pile) value(v *kv.Value, e *pileEntry) {
+	_, rest := p.name(e)
+	if _, err := v.DecodePrefix(rest); err != nil {
+		panic("store: a pile does not hold what was piled up") // put wrote it
+	}
+}
+
+// changed tells of the rows after they became visible.
+func (p *pile) changed(s *Store) {
+	var last []byte
+	p.eachRow(func(name []byte, _ []pileEntry) bool {
+		w := writeOf(name, nil)
+		if !bytes.Equal(w.Partition, last) {
+			s.changes.slots[s.changes.slot(w.Partition)].Add(1)
+			last = w.Partition
+		}
+		s.hubs.wrote(&w)
+		return true
+	})
+}
