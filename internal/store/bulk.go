@@ -90,7 +90,7 @@ func (s *Store) load(ctx context.Context, engine kv.Loader, p *pile) error {
 		if left == 0 {
 			return nil
 		}
-		again, err := engine.Load(ctx, ids, p.rows())
+		again, err := engine.Load(ctx, ids, p.rows(s))
 		if err != nil {
 			return fmt.Errorf("recording %d observations: %w", left, s.kind(err))
 		}
@@ -105,7 +105,9 @@ func (s *Store) load(ctx context.Context, engine kv.Loader, p *pile) error {
 		for id, name := range p.batch.sources {
 			s.sources.learn(id, name)
 		}
-		p.changed(s)
+		for _, slot := range p.slots {
+			s.changes.slots[slot].Add(1)
+		}
 		return nil
 	}
 }
@@ -117,6 +119,7 @@ type pile struct {
 	index   map[string]bool // ids of batches
 	data    []byte          // length of name uvarint, name, length of value uvarint, value; again and again
 	entries []pileEntry
+	slots   []uint32 // of s.changes: those of the partitions that were loaded
 
 	accepted, repeated uint64 // observations
 }
@@ -202,69 +205,49 @@ func (p *pile) sort() {
 	})
 }
 
-// eachRow calls f with the name of every row, once, and the entries of its values, as long as f says so. Batches that were recorded before
-// are left out.
-func (p *pile) eachRow(f func(name []byte, entries []pileEntry) bool) {
-	var same []pileEntry
-	var last []byte
-	for i := range p.entries {
-		e := &p.entries[i]
-		if p.batches[e.batch].again {
-			continue
+// rows yields the rows, each once with its values added up, but for batches that were recorded before. On the way it notes which partitions
+// they are of and counts them for hubs: they may be looked at a little early, or twice, which harms nothing.
+func (p *pile) rows(s *Store) iter.Seq[kv.Write] {
+	return func(yield func(kv.Write) bool) {
+		p.slots = p.slots[:0]
+		var w kv.Write // the row that is being added up
+		var name []byte
+		var sum, v kv.Value
+		give := func() bool {
+			split := 1 + int(name[0])
+			if !bytes.Equal(w.Partition, name[1:split]) {
+				w.Partition = name[1:split:split]
+				p.slots = append(p.slots, s.changes.slot(w.Partition))
+			}
+			w.Key, w.Value = name[split:], &sum
+			s.hubs.wrote(&w)
+			return yield(w)
 		}
-		name, _ := p.name(e)
-		if len(same) > 0 && !bytes.Equal(name, last) {
-			if !f(last, same) {
+		for i := range p.entries {
+			e := &p.entries[i]
+			if p.batches[e.batch].again {
+				continue
+			}
+			next, rest := p.name(e)
+			if bytes.Equal(next, name) {
+				decode(&v, rest)
+				sum.Merge(&v)
+				continue
+			}
+			if name != nil && !give() {
 				return
 			}
-			same = same[:0]
+			name = next
+			decode(&sum, rest)
 		}
-		same, last = append(same, *e), name
-	}
-	if len(same) > 0 {
-		f(last, same)
-	}
-}
-
-// writeOf is the row of a name: its partition's length, the partition, the key.
-func writeOf(name []byte, v *kv.Value) kv.Write {
-	split := 1 + int(name[0])
-	return kv.Write{Partition: name[1:split:split], Key: name[split:], Value: v}
-}
-
-// rows yields the rows with their values added up.
-func (p *pile) rows() iter.Seq[kv.Write] {
-	return func(yield func(kv.Write) bool) {
-		var sum, v kv.Value
-		p.eachRow(func(name []byte, entries []pileEntry) bool {
-			p.value(&sum, &entries[0])
-			for i := range entries[1:] {
-				p.value(&v, &entries[1+i])
-				sum.Merge(&v)
-			}
-			return yield(writeOf(name, &sum))
-		})
+		if name != nil {
+			give()
+		}
 	}
 }
 
-// value reads a row's value.
-func (p *pile) value(v *kv.Value, e *pileEntry) {
-	_, rest := p.name(e)
-	if _, err := v.DecodePrefix(rest); err != nil {
+func decode(v *kv.Value, b []byte) {
+	if _, err := v.DecodePrefix(b); err != nil {
 		panic("store: a pile does not hold what was piled up") // put wrote it
 	}
-}
-
-// changed tells of the rows after they became visible.
-func (p *pile) changed(s *Store) {
-	var last []byte
-	p.eachRow(func(name []byte, _ []pileEntry) bool {
-		w := writeOf(name, nil)
-		if !bytes.Equal(w.Partition, last) {
-			s.changes.slots[s.changes.slot(w.Partition)].Add(1)
-			last = w.Partition
-		}
-		s.hubs.wrote(&w)
-		return true
-	})
 }

@@ -52,7 +52,7 @@ const (
 
 // The tags of a partition. What a verdict needs comes first, so that it is one short scan.
 const (
-	tagTies        = 0x01 // detail: mask(1) of the weak hashes that follow as object: 1 MD5, 2 SHA-1
+	tagTies        = 0x01 // detail: mask(1) of the weak hashes that follow as object: 1 MD5, 2 SHA-1; the value has no first and last time
 	tagSeen        = 0x02 // sightings; the value's hosts are the distinct machines
 	tagAttribute   = 0x03 // object: name 0 value
 	tagDetection   = 0x04 // detail: zone; object: name 0 method; text: URL

@@ -206,7 +206,9 @@ func (f *fact) ties(h *intel.Hashes) {
 	}
 	f.object = object
 	if mask != 0 {
-		f.put(f.inFile(strong), tagTies, mask, object, "")
+		t := *f
+		t.tally.First, t.tally.Last = 0, 0 // a tie is of no time
+		t.put(f.inFile(strong), tagTies, mask, object, "")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"spoor/internal/kv"
@@ -98,14 +99,30 @@ func RawOptions() *pebble.Options {
 	// Rows of one partition are not versions of one key: their values belong beside them, not into blocks of their own.
 	opts.Experimental.EnableValueBlocks = func() bool { return false }
 	opts.Experimental.EnableColumnarBlocks = func() bool { return false } // measured slower for this shape, see docs/performance.md
+	// By default Pebble takes the rows of a partition that follow its first for older versions of it, and keeps their values elsewhere.
+	opts.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
+	}
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 8 << 10
 		opts.Levels[i].IndexBlockSize = 256 << 10
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return compression })
 	return opts
 }
+
+// compression is Snappy, but zstd for the data of the lowest level, where nearly all rows are. Pebble's own profiles would be Snappy on every
+// level: they name MinLZ, which tables without columnar blocks cannot hold, and fall back as a whole.
+var compression = func() pebble.DBCompressionSettings {
+	c := pebble.UniformDBCompressionSettings(block.SnappyCompression)
+	lowest := *block.SnappyCompression
+	lowest.Name = "spoor.v1"
+	lowest.DataBlocks = block.BalancedCompression.DataBlocks // zstd, level 1
+	lowest.MinReductionPercent = 5
+	c.Levels[len(c.Levels)-1] = &lowest
+	return c
+}()
 
 // comparer orders keys bytewise; Split ends a key's prefix after its partition, which is what the bloom filters hold.
 var comparer = func() *pebble.Comparer {
