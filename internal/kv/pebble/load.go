@@ -41,7 +41,7 @@ func (t *tables) open(dir string, opts *pebble.Options, db *pebble.DB) error {
 	opts.EnsureDefaults()
 	t.fs, t.dir = opts.FS, opts.FS.PathJoin(dir, "loading")
 	t.writer = opts.MakeWriterOptions(len(opts.Levels)-1, db.TableFormat())
-	t.writer.DisableValueBlocks = true // as compactions have it
+	t.writer.DisableValueBlocks = true // as RawOptions has it
 	if err := t.fs.RemoveAll(t.dir); err != nil {
 		return fmt.Errorf("removing tables that were not finished: %w", err)
 	}
