@@ -1,17 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"spoor/internal/bench"
 	"spoor/internal/ingest"
+	"spoor/internal/intel"
+	"spoor/internal/source"
 )
 
 func newBench() *cobra.Command {
@@ -21,7 +27,7 @@ func newBench() *cobra.Command {
 		Use:   "bench [flags]",
 		Short: "Measure this machine, each figure beside its limit or peer",
 		Long: `Bench measures recording, importing and answering on data that it makes itself, each figure beside a peer that is measured in the
-same run or beside its limit, because machines differ. It needs about 5 GB of scratch space and ten minutes, with --quick a tenth of
+same run or beside its limit, because machines differ. It needs about 10 GB of scratch space and ten minutes, with --quick a tenth of
 the data and under three minutes.
 
 Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
@@ -31,16 +37,24 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pr := newProgress(cmd.ErrOrStderr())
 			o.Progress = func(what string) { pr.step("%s", what) }
-			o.Import = func(ctx context.Context, dir, file string) (err error) {
+			o.StoreDir = storeDir
+			for _, f := range source.Formats() {
+				o.Formats = append(o.Formats, string(f))
+			}
+			o.ImportApart = importApart
+			o.Import = func(ctx context.Context, dir string, in bench.Input) (err error) {
 				s, err := openStore(dir, quiet())
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, s.Close()) }()
-				im := ingest.Importer{Recorder: s}
-				summary, err := im.Import(ctx, []string{file}, nil)
+				im := ingest.Importer{Recorder: s, Options: source.Options{Format: source.Format(in.Format), Feed: in.Feed, Zone: intel.Red, Now: time.Now()}}
+				if in.KnownGood {
+					im.Options.Zone = intel.Green
+				}
+				summary, err := im.Import(ctx, []string{in.File}, nil)
 				if err == nil && summary.Refused > 0 {
-					err = fmt.Errorf("%d lines of the log were refused: %v", summary.Refused, &summary.Refusals[0])
+					err = fmt.Errorf("%d lines were refused: %v", summary.Refused, &summary.Refusals[0])
 				}
 				return err
 			}
@@ -67,6 +81,29 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	_ = cmd.MarkFlagDirname("dir")
 	return cmd
+}
+
+// importApart imports by the import command in a process of its own and returns the most memory that it held.
+func importApart(ctx context.Context, dir string, in bench.Input) (memory int64, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("finding this program: %w", err)
+	}
+	line := []string{"import", "--data", dir, in.File}
+	if in.Format != "" {
+		line = append(line, "--format", in.Format)
+	}
+	if in.Feed != "" {
+		line = append(line, "--feed", in.Feed)
+	}
+	if in.KnownGood {
+		line = append(line, "--zone", intel.Green.String())
+	}
+	c := exec.CommandContext(ctx, self, line...)
+	if out, err := c.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, bytes.TrimSpace(out[max(0, len(out)-1000):]))
+	}
+	return peakMemory(c.ProcessState), nil
 }
 
 func printResults(w io.Writer, results []bench.Result, asJSON bool) error {

@@ -33,7 +33,21 @@ type Options struct {
 	BlockCache  int64
 	AnswerCache int
 	// Import runs a whole import of one file into a new store below dir, as the command does.
-	Import func(ctx context.Context, dir, file string) error
+	Import func(ctx context.Context, dir string, in Input) error
+	// ImportApart is Import in a process of its own; it returns the most memory that the process held, in bytes, 0 where that cannot be told.
+	ImportApart func(ctx context.Context, dir string, in Input) (memory int64, err error)
+	// StoreDir is where the engine's files are below a directory that Import was given.
+	StoreDir func(dir string) string
+	// Formats are the names of the formats that Import reads.
+	Formats []string
+}
+
+// Input is a file to import.
+type Input struct {
+	File      string
+	Format    string // by content when empty
+	Feed      string // whose list it is, when it is one
+	KnownGood bool   // being listed means green
 }
 
 func (o *Options) say(format string, args ...any) {
@@ -59,7 +73,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	var all []Result
-	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, answering} {
+	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, feeds, answering} {
 		rs, err := part(ctx, &o, dir)
 		if err != nil {
 			return all, err
@@ -84,6 +98,12 @@ func atLeast(name string, value float64, unit, peer string, peerValue, target fl
 func below(name string, value float64, unit string, limit float64) Result {
 	return Result{Name: name, Value: round(value), Unit: unit, Peer: "limit", PeerValue: limit, Ratio: round(value / limit),
 		Target: fmt.Sprintf("< %g", limit), Reached: value < limit}
+}
+
+// reaches makes a figure that is to reach a limit.
+func reaches(name string, value float64, unit string, limit float64) Result {
+	return Result{Name: name, Value: round(value), Unit: unit, Peer: "limit", PeerValue: limit, Ratio: round(value / limit),
+		Target: fmt.Sprintf(">= %.0f", limit), Reached: value >= limit}
 }
 
 // told makes a figure that has no target.

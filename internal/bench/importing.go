@@ -25,7 +25,7 @@ func importing(ctx context.Context, o *Options, dir string) ([]Result, error) {
 	defer os.Remove(file)
 	o.say("importing it")
 	start := time.Now()
-	if err := o.Import(ctx, filepath.Join(dir, "imported"), file); err != nil {
+	if err := o.Import(ctx, filepath.Join(dir, "imported"), Input{File: file}); err != nil {
 		return nil, fmt.Errorf("importing the log: %w", err)
 	}
 	rate := float64(size) / 1e6 / time.Since(start).Seconds()
