@@ -25,9 +25,11 @@ func FindHashes(text []byte) []intel.Hash {
 func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
 	for i := 0; i < len(text); {
 		start := i
-		n, ok := wordRune(text[i:])
+		n, ok := 0, true
 		for ok {
-			i += n
+			for i += n; i < len(text) && wordByte[text[i]]; {
+				i++
+			}
 			n, ok = wordRune(text[i:])
 		}
 		word := text[start:i]
@@ -37,7 +39,7 @@ func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
 		}
 		switch len(word) {
 		case 32, 40, 64:
-			if h, err := intel.ParseHash(string(word)); err == nil && !otherDigest(text[:start]) && (len(word) == 64 || !gitID(text[:start])) {
+			if h, ok := hexHash(word); ok && !otherDigest(text[:start]) && (len(word) == 64 || !gitID(text[:start])) {
 				f(h, len(word))
 			}
 		case 30, 31, 33, 38, 39, 41, 62, 63, 65:
@@ -55,19 +57,61 @@ func wordRune(text []byte) (size int, ok bool) {
 		return 0, false
 	}
 	if c := text[0]; c < utf8.RuneSelf {
-		return 1, '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		return 1, wordByte[c]
 	}
 	r, size := utf8.DecodeRune(text)
 	return size, unicode.In(r, unicode.L, unicode.M, unicode.N)
 }
 
+// wordByte says which bytes are characters of a word by themselves; hexDigit has the value of each hex digit, and 16 for all other bytes.
+var wordByte, hexDigit = func() (word [256]bool, digit [256]byte) {
+	for i := range digit {
+		c := byte(i)
+		word[c] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		switch {
+		case '0' <= c && c <= '9':
+			digit[c] = c - '0'
+		case 'a' <= c && c <= 'f':
+			digit[c] = c - 'a' + 10
+		case 'A' <= c && c <= 'F':
+			digit[c] = c - 'A' + 10
+		default:
+			digit[c] = 16
+		}
+	}
+	return word, digit
+}()
+
 func isHex(b []byte) bool {
 	for _, c := range b {
-		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+		if hexDigit[c] == 16 {
 			return false
 		}
 	}
 	return true
+}
+
+// hexHash is [intel.ParseHash] of a word of the right length, for texts that are full of them.
+func hexHash(word []byte) (h intel.Hash, ok bool) {
+	var sum [32]byte
+	bad := byte(0)
+	for i := 0; i+1 < len(word); i += 2 {
+		hi, lo := hexDigit[word[i]], hexDigit[word[i+1]]
+		sum[i/2] = hi<<4 | lo
+		bad |= hi | lo
+	}
+	if bad >= 16 {
+		return h, false
+	}
+	a := intel.SHA256
+	switch len(word) {
+	case 32:
+		a = intel.MD5
+	case 40:
+		a = intel.SHA1
+	}
+	h, err := intel.HashFromBytes(a, sum[:len(word)/2])
+	return h, err == nil
 }
 
 // otherNames are names of hex that is no file's hash.
@@ -76,7 +120,11 @@ var otherNames = [...]string{"imphash", "imp_hash", "import hash", "authentihash
 
 // otherDigest reports whether the text just before a digest names another kind of digest, as "IMPHASH=" does.
 func otherDigest(before []byte) bool {
-	before = bytes.ToLower(bytes.TrimRight(before[max(0, len(before)-32):], "\"'=:>|`*\\ \t"))
+	before = bytes.TrimRight(before[max(0, len(before)-32):], "\"'=:>|`*\\ \t")
+	if len(before) == 0 || !wordByte[before[len(before)-1]] {
+		return false // no name ends here
+	}
+	before = bytes.ToLower(before)
 	for _, name := range otherNames {
 		if bytes.HasSuffix(before, []byte(name)) {
 			return true
