@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -119,6 +120,9 @@ func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, a
 			}
 		}()
 		rec = s
+		if os.Getenv("GOMEMLIMIT") == "" {
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(importMemory))
+		}
 	}
 	pr := newProgress(cmd.ErrOrStderr())
 	start := time.Now()
@@ -166,6 +170,10 @@ func runImport(cmd *cobra.Command, p *place, o source.Options, paths []string, a
 	}
 	return nil
 }
+
+// importMemory is what the garbage collector is asked to stay under while a store is filled: half of what is live then is rows that wait to be
+// sorted, and by itself the collector would let as much garbage again come together.
+const importMemory = 400 << 20
 
 func total(m map[string]uint64) (n uint64) {
 	for _, v := range m {

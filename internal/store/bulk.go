@@ -171,6 +171,7 @@ func (p *pile) add(s *Store, id []byte, observations []intel.Observation) {
 func (p *pile) put(name []byte, v *kv.Value) {
 	if len(p.data) > 1<<20 && cap(p.data) < pileBytes { // it will be a large one: grow once
 		p.data = slices.Grow(p.data, pileBytes+pileBytes/16)
+		p.entries = slices.Grow(p.entries, pileRows+pileRows/16)
 	}
 	e := pileEntry{at: uint32(len(p.data)), batch: uint32(len(p.batches) - 1)}
 	if len(name) >= 8 {
