@@ -63,8 +63,8 @@ func wordRune(text []byte) (size int, ok bool) {
 	return size, unicode.In(r, unicode.L, unicode.M, unicode.N)
 }
 
-// wordByte says which bytes are characters of a word by themselves; hexDigit has the value of each hex digit, and 16 for all other bytes.
-var wordByte, hexDigit = func() (word [256]bool, digit [256]byte) {
+// wordByte says which bytes are characters of a word by themselves; hexValue has the value of each hex digit, and 16 for all other bytes.
+var wordByte, hexValue = func() (word [256]bool, digit [256]byte) {
 	for i := range digit {
 		c := byte(i)
 		word[c] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
@@ -84,7 +84,7 @@ var wordByte, hexDigit = func() (word [256]bool, digit [256]byte) {
 
 func isHex(b []byte) bool {
 	for _, c := range b {
-		if hexDigit[c] == 16 {
+		if hexValue[c] == 16 {
 			return false
 		}
 	}
@@ -96,7 +96,7 @@ func hexHash(word []byte) (h intel.Hash, ok bool) {
 	var sum [32]byte
 	bad := byte(0)
 	for i := 0; i+1 < len(word); i += 2 {
-		hi, lo := hexDigit[word[i]], hexDigit[word[i+1]]
+		hi, lo := hexValue[word[i]], hexValue[word[i+1]]
 		sum[i/2] = hi<<4 | lo
 		bad |= hi | lo
 	}
