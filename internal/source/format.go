@@ -141,6 +141,7 @@ type sample struct {
 	trimmed []byte // head without blanks before it
 	first   []byte // its first line, without blanks around
 	keys    map[string]bool
+	plan    *csvPlan
 }
 
 func newSample(name string, head []byte) *sample {

@@ -27,6 +27,11 @@ const (
 	STIX         Format = "stix"
 	MISP         Format = "misp"
 	OpenIOC      Format = "openioc"
+	CSV          Format = "csv"
+
+	MalwareBazaarCSV Format = "malwarebazaar-csv"
+	ThreatFoxCSV     Format = "threatfox-csv"
+	URLhausCSV       Format = "urlhaus-csv"
 )
 
 // formats are all that can be read, the table that everything about them comes from.
@@ -55,5 +60,9 @@ var formats = []format{
 	{name: STIX, help: "STIX 2.0 and 2.1: bundles, TAXII envelopes, an object a line", list: true, sniff: sniffSTIX, read: readSTIX},
 	{name: MISP, help: "MISP events, alone, in responses and in feeds", list: true, sniff: sniffMISP, read: readMISP},
 	{name: OpenIOC, help: "OpenIOC 1.0 and 1.1", list: true, sniff: sniffOpenIOC, read: readOpenIOC},
+	{name: MalwareBazaarCSV, help: "MalwareBazaar's exports as CSV", list: true, sniff: sniffCSVOf("MalwareBazaar"), read: readCSV},
+	{name: ThreatFoxCSV, help: "ThreatFox's exports as CSV", list: true, sniff: sniffCSVOf("ThreatFox"), read: readCSV},
+	{name: URLhausCSV, help: "URLhaus's exports as CSV, of addresses and of payloads", list: true, sniff: sniffCSVOf("URLhaus"), read: readCSV},
+	{name: CSV, help: "a list as CSV, TSV or the like, its columns told by their header", list: true, anonymous: true, sniff: sniffCSVOf(""), read: readCSV},
 	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
 }

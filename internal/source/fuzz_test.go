@@ -65,6 +65,13 @@ func FuzzHashList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Feed: "a feed", Format: HashList}) })
 }
 
+func FuzzCSV(f *testing.F) {
+	for _, reader := range []Format{CSV, MalwareBazaarCSV, ThreatFoxCSV, URLhausCSV} {
+		seeds(f, string(reader))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Feed: "a feed", Format: CSV}) })
+}
+
 func FuzzObservations(f *testing.F) {
 	seeds(f, "observations")
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: Observations}) })

@@ -112,7 +112,29 @@ func (in *Input) open() (*lines, []byte, error) {
 	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
 		return nil, nil, err
 	}
-	return &lines{Reader: raw}, bytes.Clone(head), nil
+	head = bytes.Clone(head)
+	if bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 && bytes.IndexByte(head, 0) < 0 {
+		// Lines that end as they did on old Macs.
+		raw = bufio.NewReaderSize(transform.NewReader(raw, carriageReturns{}), maxLine)
+		head = bytes.ReplaceAll(head, []byte("\r"), []byte("\n"))
+	}
+	return &lines{Reader: raw}, head, nil
+}
+
+// carriageReturns turns every carriage return into the end of a line.
+type carriageReturns struct{ transform.NopResetter }
+
+func (carriageReturns) Transform(dst, src []byte, _ bool) (nDst, nSrc int, err error) {
+	n := copy(dst, src)
+	for i, c := range dst[:n] {
+		if c == '\r' {
+			dst[i] = '\n'
+		}
+	}
+	if n < len(src) {
+		err = transform.ErrShortDst
+	}
+	return n, n, err
 }
 
 // maxLine is the longest line in bytes.

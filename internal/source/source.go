@@ -36,6 +36,9 @@ type Options struct {
 	Joins *Joins
 	// Processes, when not nil, ties the events of inputs that are parts of one stream.
 	Processes *Processes
+	// Columns says what the columns of a CSV list hold, by the name that its header gives them or by their number from 1: one of [ColumnKinds].
+	// A column that it does not name is recognised by its own name, as without it.
+	Columns map[string]string
 }
 
 // Result is what Read found.
