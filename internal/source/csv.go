@@ -422,11 +422,12 @@ type csvRows struct {
 	row       []byte
 	waiting   [][]byte // lines that were read while the end of a quoted cell was looked for, and not found
 	at        int64    // number of the first of them
+	replayed  bool     // the line read last was one of them
 }
 
 // line returns the next line; the bytes stand until the next is read.
 func (c *csvRows) line() ([]byte, int64, error) {
-	if len(c.waiting) > 0 {
+	if c.replayed = len(c.waiting) > 0; c.replayed {
 		line := c.waiting[0]
 		c.waiting = c.waiting[1:]
 		c.at++
@@ -469,38 +470,51 @@ func (c *csvRows) next() ([][]byte, int64, error) {
 		if c.cells, open = splitCSV(c.cells[:0], c.row, c.delimiter); !open {
 			return c.cells, number, nil
 		}
-		// The cell goes on. Lines are added until it ends; when it does not, the row is refused and the lines stand for themselves.
+		// The cell goes on. Lines are added until its quotes pair; when they do not, or not as a cell's, the row is refused and the lines stand for
+		// themselves. A line that was added once begins no such search, so that each is read twice at most.
+		pairs, replayed := bytes.Count(line, quote), c.replayed
 		whole := append([]byte(nil), line...)
 		var added [][]byte
-		for open && len(whole) < maxRow && len(added) < maxRowLines {
+		for !replayed && len(whole) < maxRow && len(added) < maxRowLines {
 			more, at, err := c.line()
+			if errors.Is(err, io.EOF) {
+				break
+			}
 			if err != nil {
-				if errors.Is(err, io.EOF) {
-					break
-				}
 				return nil, 0, err
 			}
 			if len(added) == 0 {
 				c.at = at
 			}
-			more = bytes.Clone(more)
-			added = append(added, more)
+			added = append(added, bytes.Clone(more))
 			whole = append(append(whole, '\n'), more...)
-			if bytes.IndexByte(more, '"') < 0 {
+			if n := bytes.Count(more, quote); n == 0 {
+				continue
+			} else if pairs += n; pairs%2 != 0 {
 				continue
 			}
 			c.row = append(c.row[:0], whole...)
-			c.cells, open = splitCSV(c.cells[:0], c.row, c.delimiter)
-		}
-		if !open {
+			if c.cells, open = splitCSV(c.cells[:0], c.row, c.delimiter); open || c.loose() {
+				break
+			}
 			return c.cells, number, nil
 		}
 		c.waiting = append(added, c.waiting...)
-		if len(added) > 0 {
-			c.at = number + 1
-		}
 		c.r.refuse(number, "", "a quoted cell that does not end")
 	}
+}
+
+var quote = []byte{'"'}
+
+// loose reports whether a cell of the row that was read over several lines holds a quote at the end of one of its lines or the beginning of one,
+// as it does when the quotes of two rows were taken for a pair.
+func (c *csvRows) loose() bool {
+	for _, cell := range c.cells {
+		if i := bytes.IndexByte(cell, '\n'); i >= 0 && bytes.IndexByte(cell, c.delimiter) > i && bytes.Count(cell, quote)%2 != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // csvReader is the reading of one CSV list.
@@ -550,7 +564,7 @@ func readCSV(r *reader) error {
 			return err
 		}
 		lines += int(r.result.Records - before)
-		if lines-1 == p.header || cells[0] != nil && len(cells[0]) > 0 && cells[0][0] == '#' {
+		if lines-1 == p.header || len(cells[0]) > 0 && cells[0][0] == '#' {
 			r.result.Other++
 			continue
 		}
