@@ -636,11 +636,11 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	c.found.reset()
 	c.address = c.address[:0]
 	cells = cells[:min(len(cells), len(c.plan.columns))]
-	typ, typed := valueUnknown, false
+	typ := valueUnknown
 	for i, cell := range cells {
 		if c.plan.columns[i] == columnType && len(cell) > 0 {
-			if t := c.typeOf(cell); !typed || t != valueUnknown {
-				typ, typed = t, true
+			if typ == valueUnknown { // of two, such as a type and a category, the first that says something
+				typ = c.typeOf(cell)
 			}
 		}
 	}

@@ -2,7 +2,8 @@ package source
 
 import (
 	"bytes"
-	"fmt"
+	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -151,42 +152,101 @@ func gitID(before []byte) bool {
 	return bytes.HasPrefix(address, []byte("gist.")) || bytes.HasPrefix(address, []byte("raw.githubusercontent.com/")) && bytes.Count(address, []byte("/")) == 3
 }
 
-// readHashList reads a list as the listings of a feed: each line's hashes. Three different kinds of hash on one line name one file; only what
-// one line states together is tied together.
+// readHashList reads a list as the listings of a feed: each line's hashes, or the address that it begins with. Different kinds of hash on one
+// line name one file; only what one line states together is tied together. After the entry there may be a comment, as "HASH;comment - https://report"
+// has it: its words name the threat, its link is a publication. A line of words that say that what follows is no file's hash, such as a key or
+// "certificates:", holds up to the next line of words.
 func readHashList(r *reader) error {
+	feed := r.feed("")
+	found := foundHashes{}
+	no := namesNoFile(listTitle(r.name))
 	return r.each(func(line []byte, number int64) error {
 		if line[0] == '#' {
+			if headingLine(line) {
+				no = namesNoFile(string(line))
+			}
 			r.result.Other++
 			return nil
 		}
-		var all []intel.Hash
-		one, tied := intel.Hashes{}, true
-		eachHexRun(line, func(h intel.Hash, length int) {
-			if h.IsZero() {
-				r.refuse(number, "", fmt.Sprintf("%d hex digits are no hash: it is cut; MD5 has 32, SHA-1 40, SHA-256 64", length))
-				return
+		found.reset()
+		found.add(line)
+		for _, n := range found.wrong {
+			r.refuseCut(number, "", n)
+		}
+		if len(found.all) == 0 {
+			address, threat := addressLine(string(line))
+			if address == "" {
+				if len(found.wrong) == 0 && headingLine(line) {
+					no = namesNoFile(string(line))
+				}
+				r.result.Other++
+				return nil
 			}
-			all = append(all, h)
-			tied = tied && (one.Get(h.Algorithm()).IsZero() || one.Get(h.Algorithm()) == h)
-			one.Set(h)
-		})
-		if len(all) == 0 {
+			r.result.Used++
+			return r.list(number, feed, entry{address: address, threat: threat})
+		}
+		if no {
 			r.result.Other++
 			return nil
 		}
 		r.result.Used++
-		files := []intel.Hashes{one}
-		if !tied {
-			files = files[:0]
-			for _, h := range all {
-				files = append(files, intel.HashesOf(h))
+		l := listed{}
+		if hash, comment, ok := strings.Cut(string(line), ";"); ok && len(hash) <= 64 {
+			before, link := linkIn(comment)
+			l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
+			if link != "" && !sampleLink(link) {
+				if p, ok := report(l.threat, link); ok {
+					l.reports = append(l.reports, p)
+				}
 			}
 		}
-		for _, f := range files {
-			if err := r.list(number, r.feed(""), entry{file: f}); err != nil {
+		for _, l.file = range found.files() {
+			if err := r.listFile(number, feed, &l); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// headingLine reports whether a line without an entry is a few words that may say what the next lines are.
+func headingLine(line []byte) bool {
+	line = bytes.TrimLeft(line, "=# \t*") // marks of a heading
+	return len(line) < 80 && bytes.IndexByte(line, '=') < 0 && bytes.ContainsFunc(line, unicode.IsLetter) &&
+		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 })
+}
+
+// listTitle returns the words of an input's own name.
+func listTitle(name string) string {
+	return intel.BaseName(name[strings.LastIndexByte(name, '!')+1:])
+}
+
+// addressLine returns the address that a line of a list is, or begins with before a comment.
+func addressLine(line string) (address, threat string) {
+	line = strings.TrimSpace(strings.TrimLeft(line, "-*•> \t'\"`"))
+	end := strings.IndexFunc(line, func(c rune) bool { return c <= ' ' || c == '\u00a0' || c == '|' || c == '`' || c == '"' || c == '\'' })
+	rest := ""
+	if end >= 0 {
+		line, rest = line[:end], strings.TrimSpace(line[end:])
+	}
+	if !strings.Contains(line, "://") {
+		if i := strings.IndexAny(line, ";,"); i > 0 {
+			line, rest = line[:i], line[i+1:]+" "+rest
+		}
+	}
+	line = strings.TrimRight(line, ",;:")
+	a, ok := listAddress(line, false)
+	if !ok {
+		return "", ""
+	}
+	rest = strings.TrimSpace(rest)
+	if c, _ := utf8.DecodeRuneInString(rest); rest != "" && unicode.IsLetter(c) && end >= 0 && !strings.Contains(line, "://") {
+		// A name that words follow may begin a sentence; an IP address or what was defanged does not.
+		host, _, _ := strings.Cut(a, ":")
+		if _, defanged := refang(line); !defanged && !intel.IsIP(host) {
+			return "", ""
+		}
+	}
+	before, _ := linkIn(rest)
+	return a, cutText(strings.Trim(before, " -–#;:,(|)<[\"'`"), maxThreat)
 }
