@@ -330,7 +330,7 @@ func sniffCSVOf(own string) func(s *sample) int {
 		p := s.csv()
 		switch {
 		case own == "":
-			return p.score
+			return min(p.score, 50) // less than a format whose own columns these are
 		case p.own == own && p.score >= 60:
 			return 65
 		}
