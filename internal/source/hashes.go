@@ -159,7 +159,7 @@ func gitID(before []byte) bool {
 func readHashList(r *reader) error {
 	feed := r.feed("")
 	found := foundHashes{}
-	no := namesNoFile(listTitle(r.name))
+	no := listOfCertificates(r.name)
 	return r.each(func(line []byte, number int64) error {
 		if line[0] == '#' {
 			if headingLine(line) {
@@ -216,9 +216,13 @@ func headingLine(line []byte) bool {
 		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 })
 }
 
-// listTitle returns the words of an input's own name.
-func listTitle(name string) string {
-	return intel.BaseName(name[strings.LastIndexByte(name, '!')+1:])
+// listOfCertificates reports whether an input's own name says that it lists certificates: nothing else tells their hashes from those of files.
+func listOfCertificates(name string) (yes bool) {
+	words(strings.ReplaceAll(intel.BaseName(name[strings.LastIndexByte(name, '!')+1:]), "_", " "), func(w string) bool {
+		yes = w == "cert" || w == "certs" || w == "certificate" || w == "certificates" || w == "thumbprints"
+		return !yes
+	})
+	return yes
 }
 
 // addressLine returns the address that a line of a list is, or begins with before a comment.
