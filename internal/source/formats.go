@@ -28,6 +28,7 @@ const (
 	MISP         Format = "misp"
 	OpenIOC      Format = "openioc"
 	CSV          Format = "csv"
+	JSONList     Format = "json-list"
 
 	MalwareBazaarCSV Format = "malwarebazaar-csv"
 	ThreatFoxCSV     Format = "threatfox-csv"
@@ -64,5 +65,6 @@ var formats = []format{
 	{name: ThreatFoxCSV, help: "ThreatFox's exports as CSV", list: true, sniff: sniffCSVOf("ThreatFox"), read: readCSV},
 	{name: URLhausCSV, help: "URLhaus's exports as CSV, of addresses and of payloads", list: true, sniff: sniffCSVOf("URLhaus"), read: readCSV},
 	{name: CSV, help: "a list as CSV, TSV or the like, its columns told by their header", list: true, anonymous: true, sniff: sniffCSVOf(""), read: readCSV},
+	{name: JSONList, help: "lists as JSON: MalwareBazaar, ThreatFox, URLhaus, Kaspersky's data feeds", list: true, sniff: sniffJSONList, read: readJSONList},
 	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
 }

@@ -226,3 +226,8 @@ func FuzzNSRL(f *testing.F) {
 	seeds(f, "nsrl")
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: NSRL}) })
 }
+
+func FuzzJSONList(f *testing.F) {
+	seeds(f, "json-list")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: JSONList, Feed: "a feed"}) })
+}

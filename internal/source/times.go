@@ -11,11 +11,11 @@ var layouts = [...]string{
 	time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02 15:04:05 MST",
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02", "2006/01/02 15:04:05", "2006/01/02",
 	"01/02/2006 15:04:05", "1/2/2006 15:04:05", "1/2/2006 3:04:05 PM", "1/2/2006 15:04", "1/2/2006", "02-Jan-2006", "2 Jan 2006", "Jan 2, 2006", "January 2, 2006",
-	"2 January 2006", time.RFC1123Z, time.RFC1123, time.UnixDate, time.ANSIC,
+	"2 January 2006", "02.01.2006 15:04:05", "02.01.2006 15:04", "02.01.2006", time.RFC1123Z, time.RFC1123, time.UnixDate, time.ANSIC,
 }
 
 // parseTime reads a time of a foreign format, UTC when it names no zone; digits alone are seconds, milliseconds, microseconds or nanoseconds
-// since 1970, by their number. Month stands before day where both are digits and the year comes last. ok is false for what is none of these, or outside 1970 to 2200.
+// since 1970, by their number. Month stands before day where both are digits and the year comes last, but for dates with dots. ok is false for what is none of these, or outside 1970 to 2200.
 func parseTime(s string) (t time.Time, ok bool) {
 	if s = meaningful(s); s == "" || len(s) > 64 {
 		return t, false
