@@ -96,7 +96,7 @@ func columnOf(name string) (kind column, known bool) {
 		}
 		return -1
 	}, strings.ToLower(name))
-	if len(name) > 60 || plain == "" {
+	if len(name) > 60 || plain == "" || strings.ContainsAny(name, `="`) {
 		return columnNone, false
 	}
 	if kind, known = columnSpellings[plain]; known {
@@ -178,7 +178,8 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 	var cells [][]byte
 	first := -1 // the first line that is no comment
 	widths := map[int]int{}
-	rows, looks := 0, 0
+	rows, looks, tables := 0, 0, 0
+	comment := false // the header is one
 	for i, line := range lines {
 		split, _ := splitCSV(cells[:0], bytes.TrimLeft(bytes.TrimPrefix(line, []byte("\uFEFF")), "# "), delimiter)
 		cells = split
@@ -187,9 +188,12 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 				p.own = own
 			}
 			if len(cells) > 1 && p.take(cells, mapping) >= 2 && first < 0 {
-				p.header = i
+				p.header, comment = i, true
 			}
 			continue
+		}
+		if line[0] == '|' {
+			tables++ // of Markdown
 		}
 		if first < 0 {
 			first = i
@@ -210,7 +214,11 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 			most, width = n, w
 		}
 	}
+	if comment && (len(p.columns) != width || most*10 < rows*9) {
+		p.header = -1 // a sentence with commas
+	}
 	switch {
+	case tables*2 > rows:
 	case p.header >= 0:
 		p.score = 60
 		if p.own == "" {
@@ -219,7 +227,7 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 		if len(p.columns) > 2 && most*2 > rows {
 			p.score++ // of two delimiters the one that the rows agree with
 		}
-	case width > 1 && most*10 >= rows*9 && looks > 0 && rows > 1 && first >= 0 && (delimiter != ';' || width > 2) && lines[first][0] != '|':
+	case width > 1 && most*10 >= rows*9 && looks > 0 && rows > 1 && first >= 0 && (delimiter != ';' || width > 2):
 		p.score = 15
 		// A first line that lists nothing, above lines that do, names the columns in words that are not known.
 		cells, _ = splitCSV(nil, lines[first], delimiter)

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -168,12 +169,22 @@ func readHashList(r *reader) error {
 			r.result.Other++
 			return nil
 		}
+		if fileNamePattern.Match(line) {
+			r.result.Other++
+			return nil
+		}
 		found.reset()
 		found.add(line)
 		for _, n := range found.wrong {
 			r.refuseCut(number, "", n)
 		}
 		if len(found.all) == 0 {
+			if line[0] == '|' {
+				if headingLine(line) && namesNoFile(string(line)) {
+					no = true
+				}
+				return addressCells(r, line, number, feed)
+			}
 			address, threat := addressLine(string(line))
 			if address == "" {
 				if len(found.wrong) == 0 && headingLine(line) {
@@ -209,11 +220,35 @@ func readHashList(r *reader) error {
 	})
 }
 
+// fileNamePattern is a line of a list of file names as signature-base has it, a regular expression and a score; a hash in it is part of a name.
+var fileNamePattern = regexp.MustCompile(`^[^;]*[\\\\.()$^][^;]*;[0-9]{1,3}(;|$)`)
+
 // headingLine reports whether a line without an entry is a few words that may say what the next lines are.
 func headingLine(line []byte) bool {
 	line = bytes.TrimLeft(line, "=# \t*") // marks of a heading
 	return len(line) < 80 && bytes.IndexByte(line, '=') < 0 && bytes.ContainsFunc(line, unicode.IsLetter) &&
 		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 })
+}
+
+// addressCells tells of the addresses that are whole cells of a row of a Markdown or AsciiDoc table.
+func addressCells(r *reader, row []byte, number int64, feed string) error {
+	used := false
+	for cell := range bytes.SplitSeq(row, []byte{'|'}) {
+		address, ok := listAddress(string(trimMarks(cell)), false)
+		if !ok {
+			continue
+		}
+		used = true
+		if err := r.list(number, feed, entry{address: address}); err != nil {
+			return err
+		}
+	}
+	if used {
+		r.result.Used++
+	} else {
+		r.result.Other++
+	}
+	return nil
 }
 
 // listOfCertificates reports whether an input's own name says that it lists certificates: nothing else tells their hashes from those of files.

@@ -253,9 +253,9 @@ func listAddress(token string, sure bool) (string, bool) {
 var noFile = map[string]bool{"certificate": true, "certificates": true, "cert": true, "certs": true, "serial": true, "serials": true, "thumbprint": true,
 	"thumbprints": true, "fingerprint": true, "fingerprints": true, "key": true, "keys": true, "validationkey": true, "decryptionkey": true, "guid": true,
 	"guids": true, "uuid": true, "uuids": true, "imphash": true, "imphashes": true, "authentihash": true, "richpeheaderhash": true, "richhash": true,
-	"tbs": true, "rc4": true, "aes": true, "password": true, "passwords": true, "token": true, "tokens": true, "mutex": true, "mutexes": true, "ja3": true,
+	"tbs": true, "password": true, "passwords": true, "token": true, "tokens": true, "mutex": true, "mutexes": true, "ja3": true,
 	"ja3s": true, "jarm": true, "ja4": true, "favicon": true, "salt": true, "nonce": true, "iv": true, "wallet": true, "wallets": true, "tlsh": true, "ssdeep": true,
-	"telfhash": true, "vhash": true, "dhash": true, "ssl": true, "tenant": true, "session": true, "secret": true, "secrets": true, "id": true, "ids": true,
+	"telfhash": true, "vhash": true, "dhash": true, "tenant": true, "session": true, "secret": true, "secrets": true, "id": true, "ids": true,
 	"commit": true, "commits": true, "bitcoin": true, "btc": true, "crc32": true, "sha3": true, "sha512": true, "sha384": true, "imp": true, "uid": true,
 	"identifier": true, "identifiers": true, "cookie": true, "cookies": true, "challenge": true, "pubkey": true, "cn": true, "gimphash": true, "pehash": true,
 	"campaignid": true, "signer": true, "privatekey": true, "publickey": true, "etag": true, "etags": true, "x509": true}
@@ -263,7 +263,8 @@ var noFile = map[string]bool{"certificate": true, "certificates": true, "cert": 
 // files are words that say that it does.
 var filesWords = map[string]bool{"file": true, "files": true, "sample": true, "samples": true, "binary": true, "binaries": true, "malware": true, "payload": true,
 	"payloads": true, "dropper": true, "droppers": true, "loader": true, "loaders": true, "driver": true, "drivers": true, "installer": true, "installers": true,
-	"stealer": true, "backdoor": true, "backdoors": true}
+	"stealer": true, "backdoor": true, "backdoors": true, "plugin": true, "plugins": true, "module": true, "modules": true, "logger": true, "dll": true, "exe": true, "trojan": true,
+	"ransomware": true, "spyware": true, "implant": true, "implants": true, "library": true}
 
 // wordBreaks are the places where one word of a name in camel case ends.
 var wordBreaks = regexp.MustCompile(`([a-z])([A-Z][a-z])`)
