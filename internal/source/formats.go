@@ -24,6 +24,7 @@ const (
 	Velociraptor Format = "velociraptor"
 	Observations Format = "observations"
 	HashList     Format = "hashes"
+	LOLDrivers   Format = "loldrivers"
 	STIX         Format = "stix"
 	MISP         Format = "misp"
 	OpenIOC      Format = "openioc"
@@ -65,6 +66,7 @@ var formats = []format{
 	{name: ThreatFoxCSV, help: "ThreatFox's exports as CSV", list: true, sniff: sniffCSVOf("ThreatFox"), read: readCSV},
 	{name: URLhausCSV, help: "URLhaus's exports as CSV, of addresses and of payloads", list: true, sniff: sniffCSVOf("URLhaus"), read: readCSV},
 	{name: CSV, help: "a list as CSV, TSV or the like, its columns told by their header", list: true, anonymous: true, sniff: sniffCSVOf(""), read: readCSV},
+	{name: LOLDrivers, help: "LOLDrivers, as YAML or JSON", list: true, sniff: sniffLOLDrivers, read: readLOLDrivers},
 	{name: JSONList, help: "lists as JSON: MalwareBazaar, ThreatFox, URLhaus, Kaspersky's data feeds", list: true, sniff: sniffJSONList, read: readJSONList},
 	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
 }

@@ -231,3 +231,8 @@ func FuzzJSONList(f *testing.F) {
 	seeds(f, "json-list")
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: JSONList, Feed: "a feed"}) })
 }
+
+func FuzzLOLDrivers(f *testing.F) {
+	seeds(f, "loldrivers")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: LOLDrivers}) })
+}
