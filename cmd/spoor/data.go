@@ -117,12 +117,17 @@ func (p *place) client() (*client.Client, error) {
 	return c, nil
 }
 
-// openStore opens the data directory, making it when it is not there.
+// openStore opens the data directory, making it when it is not there, for a command that is soon done: with a small cache.
 func openStore(dir string, log *slog.Logger) (*store.Store, error) {
+	return openStoreWith(dir, log, 64<<20)
+}
+
+// openStoreWith does the same with a cache of so many bytes.
+func openStoreWith(dir string, log *slog.Logger, cache int64) (*store.Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	engine, err := pebble.Open(storeDir(dir), pebble.Options{Logger: log, CacheBytes: cachesFor(machineMemory()).blocks})
+	engine, err := pebble.Open(storeDir(dir), pebble.Options{Logger: log, CacheBytes: cache})
 	if err != nil {
 		if errors.Is(err, kv.ErrInUse) {
 			return nil, fmt.Errorf("the data directory %s is in use by another process (a running 'spoor serve' or 'spoor import'?): "+

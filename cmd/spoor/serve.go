@@ -115,7 +115,7 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(machineMemory() / 4 * 3) // collect sooner rather than be killed
 	}
-	s, err := openStore(o.data, log)
+	s, err := openStoreWith(o.data, log, cachesFor(machineMemory()).blocks)
 	if err != nil {
 		return err
 	}

@@ -156,12 +156,18 @@ func gitID(before []byte) bool {
 // readHashList reads a list as the listings of a feed: each line's hashes, or the address that it begins with. Different kinds of hash on one
 // line name one file; only what one line states together is tied together. After the entry there may be a comment, as "HASH;comment - https://report"
 // has it: its words name the threat, its link is a publication. A line of words that say that what follows is no file's hash, such as a key or
-// "certificates:", holds up to the next line of words.
+// "certificates:", holds up to the next line of words. In a report, a heading and the link that its words give are the publication that names the
+// hashes below; such a link is no entry of the list.
 func readHashList(r *reader) error {
 	feed := r.feed("")
 	found := foundHashes{}
 	no := listOfCertificates(r.name)
+	var about reportPart
 	return r.each(func(line []byte, number int64) error {
+		if about.line(line) {
+			r.result.Other++
+			return nil
+		}
 		if line[0] == '#' {
 			if headingLine(line) {
 				no = namesNoFile(string(line))
@@ -201,7 +207,7 @@ func readHashList(r *reader) error {
 			return nil
 		}
 		r.result.Used++
-		l := listed{}
+		l := listed{reports: about.publication}
 		if hash, comment, ok := strings.Cut(string(line), ";"); ok && len(hash) <= 64 {
 			before, link := linkIn(comment)
 			l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
@@ -218,6 +224,42 @@ func readHashList(r *reader) error {
 		}
 		return nil
 	})
+}
+
+// reportPart follows a report: what its last heading and the link below that say of the lines to come.
+type reportPart struct {
+	heading     string // that has no link yet
+	prose       bool   // the line before was a sentence
+	publication []intel.Publication
+}
+
+// line takes notice of a line, and reports whether it is a link to the report and nothing else.
+func (p *reportPart) line(line []byte) (link bool) {
+	text := strings.TrimLeft(string(line[:min(len(line), 2048)]), "=#")
+	marks := min(len(line), 2048) - len(text)
+	wasProse := p.prose
+	p.prose = false
+	if marks > 0 && strings.HasPrefix(text, " ") && len(text) < 300 {
+		if marks <= 2 {
+			p.heading = strings.TrimSpace(strings.TrimRight(text, "=# "))
+		}
+		return false
+	}
+	if len(FindHashes(line)) > 0 || line[0] == '|' {
+		return false
+	}
+	before, address := linkIn(string(line[:min(len(line), 2048)]))
+	p.prose = strings.Count(before, " ") >= 4
+	alone := strings.Trim(strings.Replace(string(line), address, "", 1), " -*<>()[].,:") == ""
+	if address == "" || alone && !wasProse {
+		return false
+	}
+	if p.heading != "" {
+		if made, ok := report(p.heading, address); ok {
+			p.publication, p.heading = []intel.Publication{made}, ""
+		}
+	}
+	return alone
 }
 
 // fileNamePattern is a line of a list of file names as signature-base has it, a regular expression and a score; a hash in it is part of a name.
