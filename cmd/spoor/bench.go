@@ -62,10 +62,11 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 			o.BlockCache, o.AnswerCache = c.blocks, c.answers
 			results, err := bench.Run(cmd.Context(), o)
 			pr.done()
-			if err != nil {
-				return err
+			// Also of a run that failed, what was measured is told.
+			if printErr := printResults(cmd.OutOrStdout(), results, asJSON); err == nil {
+				err = printErr
 			}
-			if err := printResults(cmd.OutOrStdout(), results, asJSON); err != nil {
+			if err != nil {
 				return err
 			}
 			for _, r := range results {
