@@ -139,19 +139,7 @@ type document struct {
 // shipper sends it again.
 func (a *api) bulk(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	o := source.Options{Now: start}
-	values, err := parseQuery(r.URL.RawQuery)
-	if err == nil {
-		err = readOptions(&o, values)
-	}
-	if err != nil {
-		if _, authErr := a.Gate.Identify(r, access.Ingest); authErr != nil {
-			err = authErr
-		}
-		serve.Fail(w, r, err)
-		return
-	}
-	in := a.admit(w, r, acceptableEvents)
+	in, o := a.admitEvents(w, r)
 	if in == nil {
 		return
 	}

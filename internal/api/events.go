@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -25,15 +24,7 @@ const bodyName = "body"
 // acknowledged is durable. What is sent again under the same batch id counts nothing; without one, what has the same content, however it
 // is packed and also when it was imported before from a file.
 func (a *api) events(w http.ResponseWriter, r *http.Request) {
-	o, err := eventOptions(r.URL.RawQuery)
-	if err != nil {
-		if _, authErr := a.Gate.Identify(r, access.Ingest); authErr != nil {
-			err = authErr
-		}
-		serve.Fail(w, r, err)
-		return
-	}
-	in := a.admit(w, r, acceptableEvents)
+	in, o := a.admitEvents(w, r)
 	if in == nil {
 		return
 	}
@@ -78,17 +69,26 @@ func acceptableEvents(r *http.Request) error {
 	return acceptableEncoding(r)
 }
 
-// eventOptions reads how the events are to be read: format, feed, zone, marking, as 'spoor import' has them.
-func eventOptions(rawQuery string) (source.Options, error) {
+// admitEvents lets a body of events in, and says how they are to be read. When it returns nil it has answered; who may not send learns that
+// before what is wrong with the query.
+func (a *api) admitEvents(w http.ResponseWriter, r *http.Request) (*sending, source.Options) {
 	o := source.Options{Now: time.Now()}
-	values, err := parseQuery(rawQuery)
-	if err != nil {
-		return o, err
+	if err := eventOptions(&o, r.URL.RawQuery); err != nil {
+		if _, authErr := a.Gate.Identify(r, access.Ingest); authErr != nil {
+			err = authErr
+		}
+		serve.Fail(w, r, err)
+		return nil, o
 	}
-	return o, readOptions(&o, values)
+	return a.admit(w, r, acceptableEvents), o
 }
 
-func readOptions(o *source.Options, values url.Values) error {
+// eventOptions reads how the events are to be read: format, feed, zone, marking, as 'spoor import' has them.
+func eventOptions(o *source.Options, rawQuery string) error {
+	values, err := parseQuery(rawQuery)
+	if err != nil {
+		return err
+	}
 	for name, v := range values {
 		if len(v) > 1 {
 			return &intel.Refusal{Field: cut(name), Reason: "given more than once"}

@@ -164,7 +164,9 @@ func readHashList(r *reader) error {
 	no := listOfCertificates(r.name)
 	var about reportPart
 	return r.each(func(line []byte, number int64) error {
-		if about.line(line) {
+		found.reset()
+		found.add(line)
+		if about.line(line, len(found.all) > 0) {
 			r.result.Other++
 			return nil
 		}
@@ -175,12 +177,10 @@ func readHashList(r *reader) error {
 			r.result.Other++
 			return nil
 		}
-		if fileNamePattern.Match(line) {
+		if bytes.IndexByte(line, ';') >= 0 && fileNamePattern.Match(line) {
 			r.result.Other++
 			return nil
 		}
-		found.reset()
-		found.add(line)
 		for _, n := range found.wrong {
 			r.refuseCut(number, "", n)
 		}
@@ -233,19 +233,21 @@ type reportPart struct {
 	publication []intel.Publication
 }
 
-// line takes notice of a line, and reports whether it is a link to the report and nothing else.
-func (p *reportPart) line(line []byte) (link bool) {
-	text := strings.TrimLeft(string(line[:min(len(line), 2048)]), "=#")
-	marks := min(len(line), 2048) - len(text)
+// line takes notice of a line, of which it is known whether it holds hashes, and reports whether it is a link to the report and nothing else.
+func (p *reportPart) line(line []byte, hashes bool) (link bool) {
 	wasProse := p.prose
 	p.prose = false
-	if marks > 0 && strings.HasPrefix(text, " ") && len(text) < 300 {
-		if marks <= 2 {
-			p.heading = strings.TrimSpace(strings.TrimRight(text, "=# "))
+	if line[0] == '=' || line[0] == '#' {
+		text := strings.TrimLeft(string(line[:min(len(line), 2048)]), "=#")
+		marks := min(len(line), 2048) - len(text)
+		if strings.HasPrefix(text, " ") && len(text) < 300 {
+			if marks <= 2 {
+				p.heading = strings.TrimSpace(strings.TrimRight(text, "=# "))
+			}
+			return false
 		}
-		return false
 	}
-	if len(FindHashes(line)) > 0 || line[0] == '|' {
+	if hashes || line[0] == '|' {
 		return false
 	}
 	before, address := linkIn(string(line[:min(len(line), 2048)]))

@@ -138,6 +138,19 @@ func clean(s string) string {
 
 // each calls f for every line that is not blank; a line over the limit is refused and the rest goes on.
 func (r *reader) each(f func(line []byte, number int64) error) error {
+	return r.eachRaw(func(line []byte) error {
+		// A byte order mark in the middle comes from files that were put one after another.
+		line = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(line), []byte("\uFEFF")))
+		if len(line) == 0 {
+			return nil
+		}
+		r.result.Records++
+		return f(line, r.in.number)
+	})
+}
+
+// eachRaw calls f for every line as it stands; one over the limit is a record that is refused.
+func (r *reader) eachRaw(f func(line []byte) error) error {
 	for {
 		line, err := r.in.next()
 		if errors.Is(err, io.EOF) {
@@ -154,13 +167,7 @@ func (r *reader) each(f func(line []byte, number int64) error) error {
 		if r.in.number&0xFFF == 0 && r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
-		// A byte order mark in the middle comes from files that were put one after another.
-		line = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(line), []byte("\uFEFF")))
-		if len(line) == 0 {
-			continue
-		}
-		r.result.Records++
-		if err := f(line, r.in.number); err != nil {
+		if err := f(line); err != nil {
 			return err
 		}
 	}

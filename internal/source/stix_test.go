@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/intel"
+	"spoor/internal/realdata"
 )
 
 func TestSTIXPattern(t *testing.T) {
@@ -222,20 +223,6 @@ func TestMarkings(t *testing.T) {
 	}
 }
 
-// stixSharedData finds a folder of the developers' data; the test is skipped where there is none.
-func stixSharedData(t *testing.T, folder string) string {
-	t.Helper()
-	root := os.Getenv("SPOOR_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared")
-	}
-	dir := filepath.Join(root, "data", folder)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no %s: set SPOOR_SHARED", dir)
-	}
-	return dir
-}
-
 // figures are distinct hashes and addresses that are listed, hashes that are published of, and publications.
 type figures struct{ Inputs, Listed, Addresses, Published, Publications int }
 
@@ -247,7 +234,7 @@ var sharedFigures = map[Format]figures{
 }
 
 func TestSharedFeeds(t *testing.T) {
-	dir := stixSharedData(t, "feeds")
+	dir := realdata.Path(t, "feeds")
 	found := map[Format]map[string]map[string]bool{}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		ext := filepath.Ext(path)

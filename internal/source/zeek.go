@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -281,51 +280,30 @@ func readZeekTSV(r *reader) error {
 	defer z.joins.done()
 	h := newZeekHeader()
 	row := zeekRow{h: &h}
-	for {
-		line, err := r.in.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if errors.Is(err, errLongLine) {
-			r.result.Records++
-			r.refuse(r.in.number, "", fmt.Sprintf("longer than %d bytes", maxLine))
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if r.in.number&0xFFF == 0 && r.ctx.Err() != nil {
-			return r.ctx.Err()
-		}
+	return r.eachRaw(func(line []byte) error {
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		if len(line) == 0 {
-			continue
+			return nil
 		}
 		if line[0] == '#' {
 			h.take(line)
-			continue
+			return nil
 		}
 		r.result.Records++
 		switch {
 		case !h.known:
 			r.refuse(r.in.number, "", "a row before #fields")
-		case h.files || h.http:
-			if !row.split(line) {
-				r.refuse(r.in.number, "", fmt.Sprintf("a row of %d fields, not %d as #fields has: it is cut or damaged", 1+bytes.Count(line, h.separator), h.count))
-				break
-			}
-			if h.files {
-				err = row.file(z, r.in.number)
-			} else {
-				err = row.request(z, r.in.number)
-			}
-			if err != nil {
-				return err
-			}
-		default:
+		case !h.files && !h.http:
 			r.result.Other++
+		case !row.split(line):
+			r.refuse(r.in.number, "", fmt.Sprintf("a row of %d fields, not %d as #fields has: it is cut or damaged", 1+bytes.Count(line, h.separator), h.count))
+		case h.files:
+			return row.file(z, r.in.number)
+		default:
+			return row.request(z, r.in.number)
 		}
-	}
+		return nil
+	})
 }
 
 // zeekRow is one row, parted.
