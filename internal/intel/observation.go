@@ -1,6 +1,9 @@
 package intel
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Limits of one observation. What is larger is refused, so that no source can make a row of the store large.
 const (
@@ -62,9 +65,26 @@ const (
 	Description  AttributeName = "description"
 	Version      AttributeName = "version"
 	OriginalName AttributeName = "original_name" // as the version resource says
+
+	// What follows is kept and shown, but stands outside of what a verdict needs.
+	ShortType      AttributeName = "short_type"      // "PE", "DOCX"
+	PackerEvidence AttributeName = "packer_evidence" // how the packer was recognised
+	Compiled       AttributeName = "compiled"        // when, as the file's own header says, RFC 3339
+	Runtime        AttributeName = "runtime"         // what it needs or was built with: ".NET v4.0.30319", "Go go1.22.1"
+	Sections       AttributeName = "sections"        // name, size and entropy of each section
+	Overlay        AttributeName = "overlay"         // what follows the last section
+	ActiveContent  AttributeName = "active_content"  // macros, scripts, actions that run by themselves
+	SignatureNote  AttributeName = "signature_note"  // a line a signature: what is right or wrong with it
+	InspectionNote AttributeName = "inspection_note" // what inspection could not read, and why
 )
 
-var attributeNames = []AttributeName{Size, Type, Packer, Product, Company, Description, Version, OriginalName}
+var attributeNames = []AttributeName{Size, Type, Packer, Product, Company, Description, Version, OriginalName,
+	ShortType, PackerEvidence, Compiled, Runtime, Sections, Overlay, ActiveContent, SignatureNote, InspectionNote}
+
+// IsDetail reports whether the attribute is one that no verdict and no list of files needs, only the page of the file itself.
+func (n AttributeName) IsDetail() bool {
+	return slices.Index(attributeNames, n) > slices.Index(attributeNames, OriginalName)
+}
 
 // Attribute is a property of the bytes.
 type Attribute struct {

@@ -1,0 +1,62 @@
+// Package unpack lists what is in a container, member by member, and opens each as a stream.
+//
+// It keeps no count of members, bytes or levels: that is the caller's, who stops by an error of yield. What it bounds itself is memory:
+// nothing is allocated by a number that the container claims, and a dictionary larger than [Options.Memory] is refused.
+package unpack
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"spoor/internal/inspect/filetype"
+)
+
+// Member is one thing in a container.
+type Member struct {
+	Path     string    // as the container says, but with forward slashes, valid UTF-8, and nothing that climbs out of it; "" when it has none
+	Size     int64     // bytes, as the container claims; -1 when it does not say
+	Reader   io.Reader // its bytes, unpacked as they are read; good until yield returns; nil when it cannot be opened
+	Err      error     // why it cannot be opened; a *Problem
+	Password string    // by which it was opened
+}
+
+// Problem is why a container or a member cannot be opened, in whole or in part.
+type Problem struct {
+	What   string // "zip: member docs/a.txt"
+	Reason string // "method 19 (LZ77) is not known"
+}
+
+func (p *Problem) Error() string { return fmt.Sprintf("%s: %s", p.What, p.Reason) }
+
+// Options are how containers are opened.
+type Options struct {
+	Passwords []string // tried on encrypted members, in this order
+	Memory    int64    // bytes that one decompressor may use; 0 means 128 MiB
+}
+
+// Opens reports whether Each can open containers of a format.
+func Opens(f filetype.Format) bool { return readers[f] != nil }
+
+// Each calls yield with each member of the container of format f in the size bytes of r, in the container's order. Directories, links and
+// devices are left out. It returns yield's error as it is; a *Problem when the container cannot be read to its end (the members before it have
+// been told); or the context's error.
+func Each(ctx context.Context, f filetype.Format, r io.ReaderAt, size int64, o Options, yield func(Member) error) error {
+	read := readers[f]
+	if read == nil {
+		return &Problem{string(f), "no reader opens this format"}
+	}
+	return read(&container{ctx: ctx, r: r, size: size, o: o, yield: yield})
+}
+
+// container is what a reader works on.
+type container struct {
+	ctx   context.Context
+	r     io.ReaderAt
+	size  int64
+	o     Options
+	yield func(Member) error
+}
+
+// readers opens each format. A reader is a file of its own.
+var readers = map[filetype.Format]func(*container) error{}
