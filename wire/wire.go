@@ -67,9 +67,10 @@ type HashReport struct {
 	FileUnpackedObjects    []Member         `json:",omitzero"`
 	SimilarFiles           []SimilarFile    `json:",omitzero"`
 	DataFeeds              []string         `json:",omitempty"` // absent when no feed lists the file
-	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are the two below
+	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are the three below
 	Reasons                *Reasons         `json:",omitempty"`
 	Conflicts              []Conflict       `json:",omitzero"`
+	Inspection             []Property       `json:",omitzero"`
 }
 
 // LicenseInfo is about the asking account.
@@ -223,6 +224,13 @@ type SimilarFile struct {
 	LastSeen      Date   `json:",omitempty"`
 	Type          string `json:",omitempty"`
 	Size          *int64 `json:",omitempty"`
+}
+
+// Property is something that reading the bytes gave beyond the overview: a detail such as "sections" or "signature_note", or a fuzzy hash.
+type Property struct {
+	Name     string
+	Value    string
+	LastSeen Date `json:",omitempty"`
 }
 
 // Hosts are the machines that saw the file.

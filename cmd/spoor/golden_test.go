@@ -140,7 +140,7 @@ func TestGolden(t *testing.T) {
 			}
 			whole := answer("/api/hash/" + asked)
 			compare("answer.json", indented(t, whole))
-			compare("own.json", indented(t, answer("/api/hash/"+asked+"?sections=Hosts,Reasons,Conflicts")))
+			compare("own.json", indented(t, answer("/api/hash/"+asked+"?sections=Hosts,Reasons,Conflicts,Inspection")))
 			compare("opentip.json", indented(t, answer("/api/v1/search/hash?request="+asked)))
 			compare("answer.stix.json", indented(t, answer("/api/hash/"+asked+"?format=stix")))
 			compare("page.html", answer("/hash/"+asked))

@@ -35,6 +35,7 @@ func (p *printer) dossier(h intel.Hash, r *wire.HashReport) error {
 	})
 	section(p, w, "File paths", r.FilePaths, func(x *wire.FilePath) []string { return []string{hits(x.FilePathHitsCount), x.Path} })
 	section(p, w, "File names", r.FileNames, func(x *wire.FileName) []string { return []string{hits(x.FileNamesHitsCount), x.FileName} })
+	section(p, w, "Inspection", r.Inspection, func(x *wire.Property) []string { return []string{x.Name, x.Value} })
 	if r.Hosts != nil {
 		section(p, w, fmt.Sprintf("Hosts (%d)", r.Hosts.HostsCount), r.Hosts.Hosts, func(x *wire.Host) []string {
 			return []string{hits(x.HitsCount), string(x.FirstSeen), string(x.LastSeen), x.Host}

@@ -79,6 +79,9 @@ func (e encoder) report(d *dossier.Dossier) *wire.HashReport {
 		}
 		return row
 	})
+	r.Inspection = each(d.Inspection, func(x *dossier.PropertyRow) wire.Property {
+		return wire.Property{Name: x.Name, Value: x.Value, LastSeen: e.date(x.Last)}
+	})
 	r.FilePaths = each(d.Paths, func(x *dossier.PathRow) wire.FilePath {
 		return wire.FilePath{Path: x.Path, Location: x.Location, FilePathHitsCount: x.Hits}
 	})

@@ -45,6 +45,7 @@ var sections = []section{
 	{name: Hosts, needs: intel.SectionHosts, build: (*builder).hosts, paged: true, own: true},
 	{name: Reasons, build: (*builder).zone, own: true},
 	{name: Conflicts, build: (*builder).conflicts, own: true},
+	{name: Inspection, needs: intel.SectionDetails | intel.SectionFuzzyHashes, build: (*builder).inspection, own: true},
 }
 
 // PageSections returns the nineteen sections of an answer that names none, in the page's order.

@@ -70,9 +70,10 @@ const (
 
 // Spoor's own sections, given only when asked for by name.
 const (
-	Hosts     Section = "Hosts"
-	Reasons   Section = "Reasons"
-	Conflicts Section = "Conflicts"
+	Hosts      Section = "Hosts"
+	Reasons    Section = "Reasons"
+	Conflicts  Section = "Conflicts"
+	Inspection Section = "Inspection"
 )
 
 // MaxRows is the greatest, and the default, number of rows in a section.
@@ -108,7 +109,14 @@ type Dossier struct {
 	Hosts              []HostRow
 	HostCount          uint64
 	Conflicts          []intel.Conflict
+	Inspection         []PropertyRow
 	Gaps               map[Section]intel.Gap // sections whose tail is left out
+}
+
+// PropertyRow is something that the bytes say, or that reading them met, beyond the overview.
+type PropertyRow struct {
+	Name, Value string
+	Last        time.Time // when it was last said
 }
 
 // General is the overview of the file. Zero values are unknown.

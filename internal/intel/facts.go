@@ -91,6 +91,7 @@ type Facts struct {
 
 	Certificates []Row[Certificate]
 	FuzzyHashes  []Row[FuzzyHash]
+	Details      []Row[Attribute] // those of which IsDetail is true
 	Paths        []Row[string]
 	Names        []Row[string]
 	Hosts        []Row[string]
@@ -131,6 +132,7 @@ const (
 	SectionCertificates
 	SectionFuzzyHashes
 	SectionSimilar
+	SectionDetails
 
 	AllSections Section = 1<<iota - 1
 )

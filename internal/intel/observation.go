@@ -82,9 +82,10 @@ var attributeNames = []AttributeName{Size, Type, Packer, Product, Company, Descr
 	ShortType, PackerEvidence, Compiled, Runtime, Sections, Overlay, ActiveContent, SignatureNote, InspectionNote}
 
 // IsDetail reports whether the attribute is one that no verdict and no list of files needs, only the page of the file itself.
-func (n AttributeName) IsDetail() bool {
-	return slices.Index(attributeNames, n) > slices.Index(attributeNames, OriginalName)
-}
+func (n AttributeName) IsDetail() bool { return n.Order() > OriginalName.Order() }
+
+// Order is the attribute's place among all, for lists of them; -1 for what is no attribute.
+func (n AttributeName) Order() int { return slices.Index(attributeNames, n) }
 
 // Attribute is a property of the bytes.
 type Attribute struct {

@@ -76,6 +76,7 @@ const (
 	tagAccessed     = 0x31 // detail: truncated(1); object: URL
 	tagCertificate  = 0x38 // object: MD5; text: the certificate as JSON
 	tagFuzzy        = 0x39 // object: algorithm 0 value
+	tagDetail       = 0x3A // object: name 0 value, of an attribute that no verdict needs
 
 	tagURL        = 0x40 // of a host: object: URL
 	tagIP         = 0x41 // of a host: object: IP address it resolved to
@@ -251,4 +252,4 @@ func tagOf(s intel.Section) byte {
 
 // sectionTags follow the order of intel's sections. SectionSimilar needs the fuzzy hashes.
 var sectionTags = [...]byte{tagPath, tagName, tagHost, tagStarted, tagStartedBy, tagDownloaded, tagDownloadedBy,
-	tagContains, tagContainedIn, tagCameFrom, tagAccessed, tagCertificate, tagFuzzy, tagFuzzy}
+	tagContains, tagContainedIn, tagCameFrom, tagAccessed, tagCertificate, tagFuzzy, tagFuzzy, tagDetail}

@@ -179,6 +179,10 @@ func (v *View) body(ctx context.Context, f *intel.Facts, rows []row, want intel.
 		a, value := cutPair(r.object)
 		f.FuzzyHashes = append(f.FuzzyHashes, intel.Row[intel.FuzzyHash]{Value: intel.FuzzyHash{Algorithm: intel.FuzzyAlgorithm(a), Value: value}, Tally: r.tally})
 	}
+	for _, r := range wanted(intel.SectionDetails) {
+		name, value := cutPair(r.object)
+		f.Details = append(f.Details, intel.Row[intel.Attribute]{Value: intel.Attribute{Name: intel.AttributeName(name), Value: value}, Tally: r.tally})
+	}
 	relations := []struct {
 		section intel.Section
 		into    *[]intel.Row[intel.Related]

@@ -155,7 +155,11 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 	file := o.File.Strongest()
 	switch t := o.Fact.(type) {
 	case intel.Attribute:
-		f.putText(f.inFile(file), tagAttribute, 0, pair(string(t.Name), t.Value), "")
+		tag := byte(tagAttribute)
+		if t.Name.IsDetail() {
+			tag = tagDetail
+		}
+		f.putText(f.inFile(file), tag, 0, pair(string(t.Name), t.Value), "")
 	case intel.Sighting:
 		f.sighting(file, &t)
 	case intel.Relation:

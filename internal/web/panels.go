@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
@@ -81,6 +82,9 @@ func panelsOf(d *dossier.Dossier) []panel {
 		// Beyond the portal's panels, ours.
 		table(d, dossier.Hosts, "hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, func(r *dossier.HostRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
+		}),
+		table(d, dossier.Inspection, "inspection", "Inspection", []string{"Property", "Value", "Last seen"}, d.Inspection, func(r *dossier.PropertyRow) []cell {
+			return []cell{{Text: strings.ReplaceAll(r.Name, "_", " ")}, {Text: r.Value, Kind: "path"}, {Time: r.Last}}
 		}),
 		table(d, dossier.Conflicts, "conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, func(r *intel.Conflict) []cell {
 			return []cell{{Text: r.Hash.String(), Kind: "hash"}, {Text: r.Other.String(), Link: "/hash/" + r.Other.String(), Kind: "hash"}, number(r.Count)}
