@@ -1,0 +1,413 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"spoor/internal/inspect/exe"
+	"spoor/internal/inspect/filetype"
+	"spoor/internal/inspect/signature"
+	"spoor/internal/inspect/unpack"
+	"spoor/internal/intel"
+)
+
+// MaxLevel is the deepest level of a member: 0 is in the file itself.
+const MaxLevel = 5
+
+// Limits bound one inspection.
+type Limits struct {
+	Members int           // in all levels together
+	Bytes   int64         // unpacked, in all levels together
+	Ratio   int64         // of unpacked to the file's own bytes; looked at from RatioFrom on
+	Memory  int64         // that one decompressor may use
+	Time    time.Duration // of the whole
+}
+
+// RatioFrom is how many unpacked bytes are free of a ratio.
+const RatioFrom = 64 << 20
+
+// DefaultLimits are those of a worker that is told nothing else.
+var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory: 128 << 20, Time: 10 * time.Minute}
+
+// File is what is to be inspected.
+type File struct {
+	io.ReaderAt
+	Size int64
+	Name string // as it was handed in; may be empty
+}
+
+// Scanner is asked of every file, the one handed in and each member. level is -1 for the file handed in; of a member, all bytes stand in the
+// scratch of its level. It returns detections.
+type Scanner func(level int, size int64) ([]intel.Detection, error)
+
+// Inspector reads one file at a time.
+type Inspector struct {
+	Limits    Limits
+	Source    intel.Source // whose observations they are
+	Trust     *signature.Trust
+	Passwords []string
+	Scratch   [MaxLevel + 1]Scratch // a place for a member of each level
+	Scan      Scanner               // may be nil
+
+	spools [MaxLevel + 1]spool
+}
+
+// Summary is what an inspection did.
+type Summary struct {
+	File     intel.Hashes `json:"file"`
+	Size     int64        `json:"size"`
+	Type     string       `json:"type,omitempty"`
+	Members  int          `json:"members"`  // found, at all levels
+	Unpacked int64        `json:"unpacked"` // bytes
+	Notes    int          `json:"notes"`    // of what could not be read
+}
+
+// Inspect tells emit what the bytes of f say. It fails only when emit or the context does, or when f itself cannot be read; everything else is
+// told as a note. now is the moment of the observations.
+func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit func(intel.Observation) error) (Summary, error) {
+	w := &walk{Inspector: i, now: now, emit: emit, root: f.Size, seen: map[intel.Hash]struct{}{}}
+	var cancel context.CancelFunc
+	w.ctx, cancel = context.WithTimeoutCause(ctx, i.Limits.Time, errTime)
+	defer cancel()
+	for k := range i.spools {
+		i.spools[k].scratch = i.Scratch[k]
+	}
+	hashes, n, err := HashReader(io.NewSectionReader(f, 0, f.Size))
+	if err == nil && n != f.Size {
+		err = fmt.Errorf("%d bytes of %d could be read", n, f.Size)
+	}
+	if err != nil {
+		return w.sum, fmt.Errorf("reading the file: %w", err)
+	}
+	w.sum.File, w.sum.Size = hashes, n
+	if name := path.Base(strings.ReplaceAll(f.Name, `\`, "/")); f.Name != "" && name != "." && name != "/" {
+		if err := w.tell(hashes, intel.Sighting{Name: clip(name)}); err != nil {
+			return w.sum, err
+		}
+	}
+	w.seen[hashes.SHA256] = struct{}{}
+	w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, -1)
+	return w.sum, err
+}
+
+// errTime is why an inspection that takes too long ends.
+var errTime = errors.New("time")
+
+// walk is one inspection.
+type walk struct {
+	*Inspector
+	ctx  context.Context
+	now  time.Time
+	emit func(intel.Observation) error
+	root int64 // bytes of the file handed in
+	seen map[intel.Hash]struct{}
+	sum  Summary
+}
+
+// failed is an error of the receiver of observations, which ends everything; others are foreign bytes' own.
+type failed struct{ err error }
+
+func (f *failed) Error() string { return f.err.Error() }
+func (f *failed) Unwrap() error { return f.err }
+
+// errEnough ends the reading of containers: a bound of the whole inspection is reached.
+var errEnough = errors.New("enough")
+
+// tell emits one fact of a file.
+func (w *walk) tell(file intel.Hashes, fact intel.Fact) error {
+	o := intel.Observation{Source: w.Source, Time: w.now, File: file, Fact: fact}
+	if _, ok := fact.(intel.Relation); ok {
+		o.File = intel.Hashes{}
+	}
+	if err := o.Check(); err != nil {
+		// A fact of foreign bytes that the store does not take is told by its reason.
+		w.sum.Notes++
+		o.Fact = intel.Attribute{Name: intel.InspectionNote, Value: clip(fmt.Sprintf("%s left out: %s", fact.Kind(), err))}
+		o.File = file
+	}
+	if err := w.emit(o); err != nil {
+		return &failed{err}
+	}
+	return nil
+}
+
+// maxNotes bounds the notes of one file.
+const maxNotes = 32
+
+// notes are those of one file.
+type notes struct {
+	w    *walk
+	file intel.Hashes
+	told map[string]struct{}
+	left int
+}
+
+func (n *notes) add(format string, args ...any) error {
+	text := clip(fmt.Sprintf(format, args...))
+	if _, again := n.told[text]; again {
+		return nil
+	}
+	n.w.sum.Notes++
+	if len(n.told) >= maxNotes {
+		n.left++
+		return nil
+	}
+	if n.told == nil {
+		n.told = map[string]struct{}{}
+	}
+	n.told[text] = struct{}{}
+	return n.w.tell(n.file, intel.Attribute{Name: intel.InspectionNote, Value: text})
+}
+
+func (n *notes) close() error {
+	if n.left == 0 {
+		return nil
+	}
+	return n.w.tell(n.file, intel.Attribute{Name: intel.InspectionNote, Value: fmt.Sprintf("and %d notes more", n.left)})
+}
+
+// file tells all of one file and of what is in it. level is its own, -1 for the file handed in.
+func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int) (string, error) {
+	n := &notes{w: w, file: hashes}
+	typ := filetype.Detect(r, size)
+	facts := []intel.Fact{intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}}
+	if typ.Name != "" {
+		facts = append(facts, intel.Attribute{Name: intel.Type, Value: typ.Name})
+	}
+	if typ.Short != "" {
+		facts = append(facts, intel.Attribute{Name: intel.ShortType, Value: typ.Short})
+	}
+	info, err := exe.Read(typ.Format, r, size)
+	if err != nil {
+		if err := n.add("%s: %s", typ.Format, err); err != nil {
+			return typ.Name, err
+		}
+	}
+	facts = append(facts, info.Facts...)
+	if signature.Signed(typ.Format) {
+		result, err := signature.Verify(typ.Format, r, size, w.Trust)
+		if err != nil {
+			if err := n.add("signature: %s", err); err != nil {
+				return typ.Name, err
+			}
+		}
+		facts = append(facts, result.Facts...)
+	}
+	if isEICAR(r, size) {
+		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: "spoor", Zone: intel.Red})
+	}
+	if w.Scan != nil {
+		found, err := w.scan(level, size)
+		if err != nil {
+			return typ.Name, err
+		}
+		for _, d := range found {
+			facts = append(facts, d)
+		}
+	}
+	for _, fact := range facts {
+		if err := w.tell(hashes, fact); err != nil {
+			return typ.Name, err
+		}
+	}
+	if err := w.inside(r, size, hashes, name, level, typ, info.Embedded, n); err != nil {
+		return typ.Name, err
+	}
+	return typ.Name, n.close()
+}
+
+func (w *walk) scan(level int, size int64) ([]intel.Detection, error) {
+	if level >= 0 {
+		if err := w.spools[level].lay(); err != nil {
+			return nil, err
+		}
+	}
+	found, err := w.Scan(level, size)
+	if err != nil {
+		return nil, &failed{err}
+	}
+	return found, nil
+}
+
+// inside tells what is in a file.
+func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+	opens := unpack.Opens(typ.Format)
+	if !opens && len(embedded) == 0 {
+		return nil
+	}
+	if level >= MaxLevel {
+		return n.add("not opened: what lies deeper than six generations is not looked at")
+	}
+	err := w.members(r, size, hashes, name, level, typ, embedded, n)
+	var f *failed
+	switch {
+	case err == nil || errors.As(err, &f):
+		return err
+	case errors.Is(err, errEnough):
+		if level >= 0 {
+			return err // the file handed in says why, too
+		}
+		return nil
+	case w.ctx.Err() != nil:
+		if errors.Is(context.Cause(w.ctx), errTime) {
+			return n.add("stopped after %s: what followed was not looked at", w.Limits.Time)
+		}
+		return w.ctx.Err()
+	}
+	return n.add("%s", err)
+}
+
+func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+	for _, e := range embedded {
+		if e.Offset < 0 || e.Size <= 0 || e.Size > size-e.Offset {
+			continue
+		}
+		run := io.NewSectionReader(r, e.Offset, e.Size)
+		if t := filetype.Detect(run, e.Size); t.Format == filetype.Unknown || t.Format == filetype.Text || t.Format == filetype.Empty {
+			continue
+		}
+		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
+			return err
+		}
+	}
+	if !unpack.Opens(typ.Format) {
+		return nil
+	}
+	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory}
+	err := unpack.Each(w.ctx, typ.Format, r, size, o, func(m unpack.Member) error {
+		if m.Path == "" {
+			m.Path = without(name)
+		}
+		return w.member(m, hashes, level, n)
+	})
+	return err
+}
+
+// member tells one member of a container at a level, and what is in it.
+func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *notes) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if w.sum.Members >= w.Limits.Members {
+		if err := n.add("stopped after %d members: what followed was not looked at", w.Limits.Members); err != nil {
+			return err
+		}
+		return errEnough
+	}
+	w.sum.Members++
+	if m.Reader == nil {
+		return n.add("%s", cause(&m))
+	}
+	most := w.left()
+	s := &w.spools[level+1]
+	hashes, more, err := s.fill(m.Reader, most)
+	w.sum.Unpacked += s.size
+	var f *failed
+	switch {
+	case more:
+		why := fmt.Sprintf("%d bytes unpacked", w.Limits.Bytes)
+		if w.sum.Unpacked < w.Limits.Bytes {
+			why = fmt.Sprintf("%d times the file's own bytes unpacked", w.Limits.Ratio)
+		}
+		if err := n.add("stopped at %s, after %s: what followed was not looked at", m.Path, why); err != nil {
+			return err
+		}
+		return errEnough
+	case errors.As(err, &f):
+		return err
+	case err != nil:
+		if w.ctx.Err() != nil {
+			return w.ctx.Err()
+		}
+		m.Err = err
+		return n.add("%s", cause(&m))
+	}
+	if m.Password != "" {
+		if err := n.add("%s: opened with the password %q", m.Path, m.Password); err != nil {
+			return err
+		}
+	}
+	name := path.Base(m.Path)
+	err = w.tell(container, intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: container}, To: intel.Object{Hashes: hashes, Path: clip(m.Path), Name: clip(name)}})
+	if err != nil {
+		return err
+	}
+	if _, again := w.seen[hashes.SHA256]; again {
+		return nil
+	}
+	w.seen[hashes.SHA256] = struct{}{}
+	_, err = w.file(s, s.size, hashes, name, level+1)
+	return err
+}
+
+// left is how many more bytes may be unpacked.
+func (w *walk) left() int64 {
+	most := w.Limits.Bytes
+	if w.root < most/w.Limits.Ratio { // so that the product is no more than most
+		most = max(w.root*w.Limits.Ratio, RatioFrom)
+	}
+	return max(0, most-w.sum.Unpacked)
+}
+
+// cause is why a member could not be read.
+func cause(m *unpack.Member) string {
+	var p *unpack.Problem
+	if errors.As(m.Err, &p) {
+		return p.Error()
+	}
+	if m.Err == nil {
+		return m.Path + ": cannot be opened"
+	}
+	return m.Path + ": " + m.Err.Error()
+}
+
+// without returns the name that a member of a container without names has: that of the container without its last suffix.
+func without(name string) string {
+	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	switch ext := path.Ext(base); {
+	case name == "" || base == "." || base == "/":
+		return "content"
+	case strings.EqualFold(ext, ".tgz") || strings.EqualFold(ext, ".tbz") || strings.EqualFold(ext, ".txz"):
+		return strings.TrimSuffix(base, ext) + ".tar"
+	case ext != "" && ext != base:
+		return strings.TrimSuffix(base, ext)
+	}
+	return base + " content"
+}
+
+// clip makes a text that an observation takes: UTF-8, without NUL, not too long.
+func clip(s string) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
+	if len(s) <= intel.MaxText {
+		return s
+	}
+	const mark = "…"
+	cut := intel.MaxText - len(mark)
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + mark
+}
+
+// isEICAR reports whether a file is the test file that every engine must detect: its 68 characters, and white space up to 128.
+func isEICAR(r io.ReaderAt, size int64) bool {
+	if size < 68 || size > 128 {
+		return false
+	}
+	b := make([]byte, size)
+	if n, _ := r.ReadAt(b, 0); int64(n) != size {
+		return false
+	}
+	// Kept in parts, so that no engine takes this program for the file.
+	const a, z = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD`, `-ANTIVIRUS-TEST-FILE!$H+H*`
+	rest, ok := bytes.CutPrefix(b, []byte(a+z))
+	return ok && len(bytes.Trim(rest, " \t\r\n\x1a")) == 0
+}

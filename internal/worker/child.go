@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"spoor/internal/inspect"
+	"spoor/internal/intel"
+)
+
+// Serve is the child's side: it inspects what the parent hands over until the parent closes. It returns when it cannot go on.
+func Serve() error {
+	link, scratch, err := inherit()
+	if err != nil {
+		return fmt.Errorf("this command is started by spoor itself, not by a person: %w", err)
+	}
+	in := bufio.NewReader(link)
+	out := bufio.NewWriterSize(link, 64<<10)
+	var s setup
+	if err := receive(in, &s); err != nil {
+		return fmt.Errorf("reading how to work: %w", err)
+	}
+	trust, err := s.toTrust()
+	if err != nil {
+		return fmt.Errorf("reading whom to trust: %w", err)
+	}
+	debug.SetMemoryLimit(s.Memory / 4 * 3) // the collector's; the kernel's is the hard one
+	guards, err := restrict(&s)
+	if err != nil {
+		return fmt.Errorf("giving up rights: %w", err)
+	}
+	send := func(a *answer) error {
+		b, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(append(b, '\n'))
+		return err
+	}
+	if err := errors.Join(send(&answer{Ready: guards}), out.Flush()); err != nil {
+		return err
+	}
+	i := &inspect.Inspector{Limits: s.Limits, Trust: trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	for k := range scratch {
+		i.Scratch[k] = scratch[k]
+	}
+	if s.Scan {
+		i.Scan = func(level int, size int64) ([]intel.Detection, error) {
+			if err := errors.Join(send(&answer{Scan: &scan{level, size}}), out.Flush()); err != nil {
+				return nil, err
+			}
+			var found scanned
+			if err := receive(in, &found); err != nil {
+				return nil, err
+			}
+			return found.Detections, nil
+		}
+	}
+	for {
+		var r request
+		if err := receive(in, &r); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading what to inspect: %w", err)
+		}
+		f, err := link.file(&r)
+		if err != nil {
+			return err
+		}
+		sum, err := i.Inspect(context.Background(), inspect.File{ReaderAt: f, Size: r.Size, Name: r.Name}, r.Now, func(o intel.Observation) error {
+			b, err := json.Marshal(o)
+			if err != nil {
+				return err
+			}
+			return send(&answer{Observation: b})
+		})
+		f.Close()
+		end := &answer{Done: &sum}
+		if err != nil {
+			end = &answer{Failed: err.Error()}
+		}
+		if err := errors.Join(send(end), out.Flush()); err != nil {
+			return err
+		}
+		for _, f := range scratch {
+			if info, err := f.Stat(); err == nil && info.Size() > keptScratch {
+				_ = f.Truncate(0) // only gives room back
+			}
+		}
+	}
+}
+
+// keptScratch is how large a scratch file stays between inspections.
+const keptScratch = 64 << 20
+
+func receive(in *bufio.Reader, v any) error {
+	line, err := in.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		var rest []byte
+		line = append([]byte(nil), line...)
+		if rest, err = in.ReadBytes('\n'); err == nil {
+			line = append(line, rest...)
+		}
+	}
+	if err == io.EOF && len(line) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}

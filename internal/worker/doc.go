@@ -1,0 +1,9 @@
+// Package worker runs inspections in child processes that may do nothing but read the file handed to them.
+//
+// A worker is this very program, started with a hidden command. On Linux it has no network, no file system (Landlock), few system calls (seccomp) and
+// limits on memory, processor time and what it writes (rlimits); elsewhere it is only a process of its own, which is killed when it takes too long or
+// says too much. It inspects one file after another; one that dies costs the inspection that it was at, whose reason is kept, and the next file gets a
+// fresh one.
+//
+// Parent and child speak over a pair of sockets, a line of JSON a message. The file comes with its request as a descriptor.
+package worker

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"github.com/landlock-lsm/go-landlock/landlock"
+	"golang.org/x/sys/unix"
+)
+
+const cloexec = unix.SOCK_CLOEXEC
+
+// allowed are the system calls that the Go runtime and the reading of open descriptors need. Names that an architecture does not have are passed over.
+var allowed = []string{
+	"read", "pread64", "readv", "write", "pwrite64", "writev", "lseek", "close", "fstat", "newfstatat", "fcntl", "ftruncate", "recvmsg", "sendmsg",
+	"mmap", "munmap", "mremap", "mprotect", "madvise", "mincore", "brk",
+	"futex", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "sched_yield", "sched_getaffinity", "restart_syscall",
+	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "pipe2", "poll", "ppoll",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "getpid", "gettid", "set_robust_list", "rseq", "arch_prctl", "set_tid_address",
+	"timer_create", "timer_settime", "timer_delete", "setitimer",
+	"getrandom", "getrusage", "exit", "exit_group",
+}
+
+// restrict takes every right from this process but that of reading and writing what is open. It returns the guards that hold.
+func restrict(s *setup) ([]string, error) {
+	var guards []string
+	// A kernel without Landlock gives what it has; the missing guard is told by its absence.
+	abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if err := landlock.V6.BestEffort().Restrict(); err != nil {
+		return nil, fmt.Errorf("landlock: %w", err)
+	}
+	if n := int(abi); n > 0 && n < 1000 {
+		guards = append(guards, "landlock")
+	}
+	limits := []struct {
+		resource int
+		most     uint64
+	}{
+		{unix.RLIMIT_DATA, uint64(s.Memory)}, {unix.RLIMIT_FSIZE, uint64(s.Limits.Bytes)}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 64},
+	}
+	for _, l := range limits {
+		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
+			return nil, fmt.Errorf("rlimits: %w", err)
+		}
+	}
+	guards = append(guards, "rlimits")
+	if !seccomp.Supported() {
+		return guards, nil
+	}
+	info, err := arch.GetInfo("")
+	if err != nil {
+		return guards, nil // an architecture that the filter does not know
+	}
+	names := slices.DeleteFunc(slices.Clone(allowed), func(name string) bool { _, ok := info.SyscallNames[name]; return !ok })
+	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: seccomp.Policy{
+		DefaultAction: seccomp.ActionErrno,
+		Syscalls: []seccomp.SyscallGroup{
+			{Action: seccomp.ActionAllow, Names: names},
+			{Action: seccomp.ActionAllow, NamesWithCondtions: []seccomp.NameWithConditions{ // threads, no processes
+				{Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}}}}},
+		},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: %w", err)
+	}
+	return append(guards, "seccomp"), nil
+}
+
+// limitCPU lets a child use so much processor time from now on.
+func limitCPU(p *os.Process, more time.Duration) error {
+	used, err := cpuTime(p.Pid)
+	if err != nil {
+		return err
+	}
+	most := uint64((used + more + time.Second - 1) / time.Second)
+	return unix.Prlimit(p.Pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
+}
+
+// cpuTime returns how much processor time a process has used, to a hundredth of a second.
+func cpuTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the name, in brackets, and may hold anything. Fields 14 and 15 are user and system time in ticks.
+	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+	}
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ is 100 on every architecture that Go has
+}

@@ -1,0 +1,422 @@
+package worker
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"spoor/internal/inspect"
+	"spoor/internal/inspect/signature"
+	"spoor/internal/intel"
+)
+
+// SourceName is the source of what inspection tells.
+const SourceName = "inspection"
+
+// Config is how a pool works. The zero value of a field stands for its default.
+type Config struct {
+	Command   []string       // starts a child that calls [Serve]
+	Workers   int            // children at once; 1
+	Limits    inspect.Limits // [inspect.DefaultLimits]
+	Memory    int64          // bytes of memory a child; 512 MiB
+	Output    int64          // bytes that one inspection may say; 1 GiB
+	Scratch   string         // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
+	Trust     *signature.Trust
+	Passwords []string // tried on encrypted members
+	Marking   intel.Marking
+	// Scan, when not nil, is asked of every file and member, in this process.
+	Scan func(ctx context.Context, r io.ReaderAt, size int64) []intel.Detection
+}
+
+// The defaults.
+const (
+	DefaultMemory = 512 << 20
+	DefaultOutput = 1 << 30
+)
+
+// grace is how much longer than its limit a child may take before it is killed: it ends an inspection that takes too long by itself.
+const grace = 10 * time.Second
+
+// lastWords is how long a child that broke off may take to end by itself.
+const lastWords = time.Second
+
+// fresh is after how many inspections a child is replaced, for what its readers may have kept.
+const fresh = 1000
+
+// Pool is a set of children. It may be used from many goroutines.
+type Pool struct {
+	c     Config
+	slots chan *child // nil where no child has been started yet
+	close sync.Once
+}
+
+// NewPool makes a pool; children start when they are needed.
+func NewPool(c Config) *Pool {
+	c.Workers = max(c.Workers, 1)
+	c.Memory = cmp.Or(c.Memory, DefaultMemory)
+	c.Output = cmp.Or(c.Output, DefaultOutput)
+	if c.Limits == (inspect.Limits{}) {
+		c.Limits = inspect.DefaultLimits
+	}
+	p := &Pool{c: c, slots: make(chan *child, c.Workers)}
+	for range c.Workers {
+		p.slots <- nil
+	}
+	return p
+}
+
+// Close ends the children, once each has done what it is at.
+func (p *Pool) Close() {
+	p.close.Do(func() {
+		for range p.c.Workers {
+			if c := <-p.slots; c != nil {
+				c.end()
+			}
+		}
+	})
+}
+
+// Result is what an inspection gave.
+type Result struct {
+	inspect.Summary
+	Stopped string   `json:"stopped,omitempty"` // why it was ended before its end; what it had told until then holds
+	Guards  []string `json:"guards"`            // that the child was under
+}
+
+// Inspect inspects a file, as name. tell gets the observations as they come, from this goroutine. What goes wrong with the bytes or with the child is
+// told by the result's Stopped, and by a note of the file when its hashes are known; the error is the caller's own (tell, the context) or that no
+// child can be started.
+func (p *Pool) Inspect(ctx context.Context, f *os.File, name string, now time.Time, tell func(intel.Observation) error) (Result, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return Result{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return Result{}, &intel.Refusal{Input: name, Reason: "not a regular file"}
+	}
+	var c *child
+	select {
+	case c = <-p.slots:
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+	defer func() { p.slots <- c }()
+	if c == nil {
+		if c, err = p.start(); err != nil {
+			c = nil
+			return Result{}, fmt.Errorf("starting a worker: %w", err)
+		}
+	}
+	r, err := c.inspect(ctx, f, info.Size(), name, now, tell)
+	r.Guards = c.guards
+	if c.used++; c.broken || c.used >= fresh {
+		c.end()
+		c = nil
+	}
+	return r, err
+}
+
+// child is one worker process.
+type child struct {
+	c       *Config
+	cmd     *exec.Cmd
+	link    *link
+	in      *bufio.Reader
+	scratch []*os.File
+	stderr  *tail
+	guards  []string
+	used    int
+	broken  bool
+	exited  chan struct{}
+}
+
+func (p *Pool) start() (_ *child, err error) {
+	c := &child{c: &p.c, stderr: &tail{}, exited: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			c.closeScratch()
+		}
+	}()
+	for range inspect.MaxLevel + 1 {
+		f, err := os.CreateTemp(p.c.Scratch, "spoor-scratch-")
+		if err != nil {
+			return nil, err
+		}
+		_ = os.Remove(f.Name()) // open, it needs no name; where that cannot be, it is removed at the end
+		c.scratch = append(c.scratch, f)
+	}
+	c.cmd = exec.Command(p.c.Command[0], p.c.Command[1:]...)
+	c.cmd.Env = []string{"GOTRACEBACK=single", "GODEBUG=madvdontneed=1"}
+	c.cmd.Dir = filepath.VolumeName(os.TempDir()) + string(filepath.Separator)
+	c.cmd.Stderr = c.stderr
+	link, started, err := attach(c.cmd, c.scratch)
+	if err != nil {
+		return nil, err
+	}
+	c.link, c.in = link, bufio.NewReaderSize(link, 64<<10)
+	err = c.cmd.Start()
+	started()
+	if err != nil {
+		link.Close()
+		return nil, err
+	}
+	go func() {
+		_ = c.cmd.Wait() // how it ended is asked of its state
+		close(c.exited)
+	}()
+	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil}
+	s.trust(p.c.Trust)
+	var ready answer
+	message, err := json.Marshal(&s)
+	if err == nil {
+		_, err = link.Write(append(message, '\n'))
+	}
+	if err == nil {
+		err = receive(c.in, &ready)
+	}
+	if err != nil || len(ready.Ready) == 0 {
+		c.kill()
+		return nil, fmt.Errorf("it did not come up: %s", cmp.Or(c.stderr.first(), fmt.Sprint(err)))
+	}
+	c.guards = ready.Ready
+	return c, nil
+}
+
+func (c *child) closeScratch() {
+	for _, f := range c.scratch {
+		f.Close()
+		_ = os.Remove(f.Name()) // mostly removed before
+	}
+}
+
+// end lets the child go: its socket is closed, which it takes for the end.
+func (c *child) end() {
+	c.link.Close()
+	select {
+	case <-c.exited:
+	case <-time.After(time.Second):
+	}
+	c.kill()
+}
+
+func (c *child) kill() {
+	c.broken = true
+	_ = c.cmd.Process.Kill() // fails only when it has ended
+	<-c.exited
+	c.link.Close()
+	c.closeScratch()
+}
+
+// The reasons for which the parent ends an inspection.
+var (
+	errTooLong = errors.New("too long")
+	errTooMuch = errors.New("too much output")
+)
+
+// inspect has one file inspected.
+func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string, now time.Time, tell func(intel.Observation) error) (Result, error) {
+	var r Result
+	limited, cancel := context.WithTimeoutCause(ctx, c.c.Limits.Time+grace, errTooLong)
+	defer cancel()
+	killed := context.AfterFunc(limited, func() { _ = c.cmd.Process.Kill() })
+	defer killed()
+	var file intel.Hashes // that the child says the file has
+	stop := func(why error) (Result, error) {
+		if ctx.Err() != nil {
+			c.kill()
+			return r, ctx.Err()
+		}
+		if context.Cause(limited) == errTooLong {
+			why = errTooLong
+		}
+		if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) || errors.Is(why, syscall.ECONNRESET) || errors.Is(why, syscall.EPIPE) {
+			select {
+			case <-c.exited:
+			case <-time.After(lastWords): // it may be saying why it dies
+			}
+		}
+		c.kill()
+		r.Stopped = c.why(why)
+		r.File, r.Size = file, size
+		if file.IsZero() {
+			hashes, n, err := inspect.HashReader(io.NewSectionReader(f, 0, size))
+			if err != nil || n != size {
+				return r, nil // it cannot be read here either
+			}
+			r.File, file = hashes, hashes
+		}
+		return r, tell(c.stamp(intel.Observation{Time: now, File: file, Fact: intel.Attribute{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}}, now))
+	}
+	if err := limitCPU(c.cmd.Process, c.c.Limits.Time+grace); err != nil {
+		return stop(err)
+	}
+	if err := c.link.send(&request{Name: name, Size: size, Now: now}, f); err != nil {
+		return stop(err)
+	}
+	in := &counted{r: c.in, left: c.c.Output}
+	for {
+		line, err := in.line()
+		if err != nil {
+			return stop(err)
+		}
+		var a answer
+		if err := json.Unmarshal(line, &a); err != nil {
+			return stop(fmt.Errorf("it speaks nonsense: %w", err))
+		}
+		switch {
+		case a.Observation != nil:
+			o, err := intel.ParseObservation(a.Observation)
+			if err == nil && !told(o.Fact) {
+				err = fmt.Errorf("it tells a %s, which no bytes can", o.Fact.Kind())
+			}
+			if err != nil {
+				return stop(err)
+			}
+			if file.IsZero() {
+				file = o.File // the first is of the file itself
+			}
+			if err := tell(c.stamp(o, now)); err != nil {
+				c.kill() // it is in the middle of something
+				return r, err
+			}
+		case a.Scan != nil:
+			if err := c.scan(limited, f, size, a.Scan); err != nil {
+				return stop(err)
+			}
+		case a.Done != nil:
+			r.Summary = *a.Done
+			return r, nil
+		case a.Failed != "":
+			return stop(errors.New(a.Failed))
+		}
+	}
+}
+
+// told reports whether a fact is of a kind that bytes tell: a child that foreign bytes have taken over says nothing of hosts or feeds.
+func told(f intel.Fact) bool {
+	switch t := f.(type) {
+	case intel.Attribute, intel.Signature, intel.Certificate, intel.FuzzyHash, intel.Detection:
+		return true
+	case intel.Sighting:
+		return t.Host == "" && t.Path == ""
+	case intel.Relation:
+		return t.Verb == intel.Contains
+	}
+	return false
+}
+
+// stamp says whose an observation is and when it was made; the child's own word for it is not taken.
+func (c *child) stamp(o intel.Observation, now time.Time) intel.Observation {
+	o.Source = intel.Source{Type: intel.InspectionSource, Name: SourceName, Marking: c.c.Marking}
+	o.Time, o.Last, o.Count = now, time.Time{}, 0
+	return o
+}
+
+func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error {
+	var r io.ReaderAt = f
+	if s.Level != -1 {
+		if s.Level < 0 || s.Level >= len(c.scratch) || s.Size < 0 {
+			return fmt.Errorf("it asks for level %d to be scanned", s.Level)
+		}
+		r, size = c.scratch[s.Level], s.Size
+	}
+	found := scanned{Detections: []intel.Detection{}}
+	if c.c.Scan != nil {
+		found.Detections = append(found.Detections, c.c.Scan(ctx, r, size)...)
+	}
+	message, err := json.Marshal(&found)
+	if err == nil {
+		_, err = c.link.Write(append(message, '\n'))
+	}
+	return err
+}
+
+// why says for a person why an inspection ended, of the error that the parent met and of what the child said last.
+func (c *child) why(err error) string {
+	said := c.stderr.String()
+	switch {
+	case errors.Is(err, errTooLong):
+		return fmt.Sprintf("%s of time", c.c.Limits.Time)
+	case errors.Is(err, errTooMuch):
+		return fmt.Sprintf("%d MiB of output", c.c.Output>>20)
+	case strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory"), strings.HasPrefix(said, "SIGSEGV"):
+		// The runtime does not check each of its own allocations; a fault of a reader would be a panic.
+		return fmt.Sprintf("%d MiB of memory", c.c.Memory>>20)
+	case strings.Contains(said, "SIGXCPU"):
+		return fmt.Sprintf("%s of processor time", c.c.Limits.Time)
+	case strings.Contains(said, "SIGXFSZ"):
+		return fmt.Sprintf("%d bytes unpacked", c.c.Limits.Bytes)
+	case said != "":
+		return "the reader failed: " + c.stderr.first()
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "the worker was ended: " + c.cmd.ProcessState.String()
+	}
+	return "the worker failed: " + err.Error()
+}
+
+// counted reads lines up to a number of bytes.
+type counted struct {
+	r    *bufio.Reader
+	left int64
+}
+
+// maxLine is the longest message that a child may send.
+const maxLine = 1 << 20
+
+func (c *counted) line() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if c.left -= int64(len(part)); c.left < 0 || len(line)+len(part) > maxLine {
+			return nil, errTooMuch
+		}
+		if err == nil && line == nil {
+			return part, nil
+		}
+		line = append(line, part...)
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+	}
+}
+
+// tail keeps the beginning of what a child says on standard error.
+type tail struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	const most = 16 << 10
+	t.b.Write(p[:min(len(p), max(0, most-t.b.Len()))])
+	return len(p), nil
+}
+
+// String returns what was said.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
+// first returns the first line of it, cut to a size for people.
+func (t *tail) first() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(t.String()), "\n")
+	const most = 300
+	return strings.ToValidUTF8(line[:min(len(line), most)], "\uFFFD")
+}

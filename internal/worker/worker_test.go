@@ -1,0 +1,273 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spoor/internal/inspect"
+	"spoor/internal/intel"
+)
+
+// TestMain is also the child: "-child" serves, "-child=HOW" misbehaves once it has a request.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-child") {
+		if err := child1(strings.TrimPrefix(os.Args[1], "-child=")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func child1(how string) error {
+	if how == "-child" {
+		return Serve()
+	}
+	l, _, err := inherit()
+	if err != nil {
+		return err
+	}
+	in := bufio.NewReader(l)
+	var s setup
+	if err := receive(in, &s); err != nil {
+		return err
+	}
+	guards, err := restrict(&s)
+	if err != nil {
+		return err
+	}
+	say := func(a answer) {
+		b, _ := json.Marshal(a)
+		_, _ = l.Write(append(b, '\n'))
+	}
+	say(answer{Ready: guards})
+	var r request
+	if err := receive(in, &r); err != nil {
+		return err
+	}
+	switch how {
+	case "memory":
+		var kept [][]byte
+		for {
+			b := make([]byte, 16<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			kept = append(kept, b)
+			runtime.KeepAlive(kept)
+		}
+	case "hang":
+		select {}
+	case "spin":
+		for i := 0; ; i++ {
+			runtime.KeepAlive(i)
+		}
+	case "panic":
+		panic("index out of range [7] with length 3")
+	case "chatter":
+		for {
+			say(answer{Scan: nil, Observation: []byte(`{"file":{"md5":"` + strings.Repeat("0", 31) + `1"},"source":{"type":"inspection","name":"x"},"attribute":{"name":"type","value":"x"}}`)})
+		}
+	case "nonsense":
+		fmt.Fprintln(l, "{")
+		select {}
+	case "liar":
+		say(answer{Observation: []byte(`{"file":{"md5":"` + strings.Repeat("0", 31) + `1"},"source":{"type":"inspection","name":"x"},"listing":{"feed":"x","zone":"green"}}`)})
+		select {}
+	case "rights":
+		var got []string
+		try := func(what string, err error) {
+			if err == nil {
+				got = append(got, what)
+			}
+		}
+		_, err := os.ReadFile("/etc/hostname")
+		try("read a file", err)
+		try("write a file", os.WriteFile(filepath.Join(os.TempDir(), "spoor-worker-test"), nil, 0o600))
+		_, err = os.ReadDir("/")
+		try("list a folder", err)
+		_, err = net.Dial("tcp", "127.0.0.1:9")
+		if err == nil || strings.Contains(err.Error(), "refused") {
+			try("open a connection", nil)
+		}
+		_, err = net.Listen("tcp", "127.0.0.1:0")
+		try("listen", err)
+		try("start a program", exec.Command("/bin/true").Run())
+		try("signal its parent", syscall.Kill(os.Getppid(), 0))
+		_, _, errno := syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0)
+		if errno == 0 {
+			try("fork", nil)
+		}
+		say(answer{Failed: "could " + strings.Join(got, ", ")})
+		select {}
+	}
+	return fmt.Errorf("no such way to misbehave: %s", how)
+}
+
+func newTestPool(t *testing.T, c Config, mode string) *Pool {
+	t.Helper()
+	c.Command = []string{os.Args[0], mode}
+	c.Scratch = t.TempDir()
+	p := NewPool(c)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func write(t *testing.T, content string) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+var now = time.Date(2026, 5, 2, 10, 0, 0, 0, time.UTC)
+
+// gather inspects a file and returns its facts as "kind value", without hashes.
+func gather(t *testing.T, p *Pool, f *os.File, name string) (Result, []string) {
+	t.Helper()
+	var facts []string
+	r, err := p.Inspect(t.Context(), f, name, now, func(o intel.Observation) error {
+		if err := o.Check(); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+		if want := (intel.Source{Type: intel.InspectionSource, Name: SourceName}); o.Source != want || !o.Time.Equal(now) {
+			t.Errorf("source %v at %v", o.Source, o.Time)
+		}
+		facts = append(facts, fmt.Sprintf("%s %v", o.Fact.Kind(), o.Fact))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, facts
+}
+
+// eicar is the test file's text, in parts so that no engine takes this file for it.
+const eicar = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD` + `-ANTIVIRUS-TEST-FILE!$H+H*`
+
+func TestInspect(t *testing.T) {
+	p := newTestPool(t, Config{}, "-child")
+	for range 3 { // several files a worker
+		r, facts := gather(t, p, write(t, eicar), "dir/eicar.com")
+		if r.Stopped != "" {
+			t.Fatalf("stopped: %s", r.Stopped)
+		}
+		if got, want := r.File.MD5.String(), "44d88612fea8a8f36de82e1278abb02f"; got != want {
+			t.Errorf("MD5 %s, want %s", got, want)
+		}
+		for _, want := range []string{"sighting { eicar.com }", "attribute {size 68}", "detection {EICAR-Test-File spoor red }"} {
+			if !slices.Contains(facts, want) {
+				t.Errorf("%q lacks %q", facts, want)
+			}
+		}
+	}
+}
+
+func TestGuards(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("guards other than a process of its own: only on Linux")
+	}
+	p := newTestPool(t, Config{}, "-child=rights")
+	r, _ := gather(t, p, write(t, "x"), "x")
+	if diff := cmp.Diff([]string{"landlock", "rlimits", "seccomp"}, r.Guards); diff != "" {
+		t.Errorf("guards (-want +got):\n%s", diff)
+	}
+	if !strings.HasSuffix(r.Stopped, "could ") {
+		t.Errorf("a worker %s", r.Stopped)
+	}
+}
+
+// TestMisbehaving: whatever a child does, the inspection ends with a reason, the file's hashes and a note, and the next one gets a fresh child.
+func TestMisbehaving(t *testing.T) {
+	limits := inspect.DefaultLimits
+	limits.Time = 500*time.Millisecond - grace // the parent's clock is what is tried
+	slow := inspect.DefaultLimits
+	slow.Time = time.Minute
+	for _, tt := range []struct {
+		how  string
+		c    Config
+		want string
+	}{
+		{"memory", Config{Memory: 128 << 20, Limits: slow}, "128 MiB of memory"},
+		{"hang", Config{Limits: limits}, "of time"},
+		{"spin", Config{Limits: limits}, "of "}, // time, or processor time, whichever comes first
+		{"panic", Config{}, "the reader failed: panic: index out of range [7] with length 3"},
+		{"chatter", Config{Output: 1 << 20}, "1 MiB of output"},
+		{"nonsense", Config{}, "the worker failed: it speaks nonsense"},
+		{"liar", Config{}, "the worker failed: it tells a listing, which no bytes can"},
+	} {
+		t.Run(tt.how, func(t *testing.T) {
+			p := newTestPool(t, tt.c, "-child="+tt.how)
+			for range 2 {
+				r, facts := gather(t, p, write(t, "some bytes"), "x")
+				if !strings.Contains(r.Stopped, tt.want) {
+					t.Errorf("stopped: %q, want %q", r.Stopped, tt.want)
+				}
+				if r.File.SHA256.IsZero() && tt.how != "chatter" {
+					t.Error("no hashes of the file")
+				}
+				if want := "attribute {inspection_note inspection stopped: " + r.Stopped + "}"; !slices.Contains(facts, want) {
+					t.Errorf("%.500q lacks %q", facts, want)
+				}
+			}
+		})
+	}
+}
+
+func TestCallersOwnErrors(t *testing.T) {
+	p := newTestPool(t, Config{}, "-child")
+	if _, err := p.Inspect(t.Context(), write(t, "x"), "x", now, func(intel.Observation) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+		t.Errorf("error %v, want the receiver's", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Inspect(ctx, write(t, "x"), "x", now, func(intel.Observation) error { return nil }); err != context.Canceled {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	if r, facts := gather(t, p, write(t, "x"), "x"); r.Stopped != "" || len(facts) == 0 {
+		t.Errorf("after that: stopped %q, %d facts", r.Stopped, len(facts))
+	}
+}
+
+// TestScan: the parent scans the file and its members in place of the child.
+func TestScan(t *testing.T) {
+	var seen []string
+	p := newTestPool(t, Config{Scan: func(_ context.Context, r io.ReaderAt, size int64) []intel.Detection {
+		b, err := io.ReadAll(io.NewSectionReader(r, 0, size))
+		if err != nil {
+			t.Error(err)
+		}
+		seen = append(seen, string(b))
+		return []intel.Detection{{Name: "Rule", Method: "test", Zone: intel.Orange}}
+	}}, "-child")
+	_, facts := gather(t, p, write(t, "hello"), "x")
+	if diff := cmp.Diff([]string{"hello"}, seen); diff != "" {
+		t.Error(diff)
+	}
+	if !slices.Contains(facts, "detection {Rule test orange }") {
+		t.Errorf("%q", facts)
+	}
+}
