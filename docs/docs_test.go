@@ -316,7 +316,7 @@ func TestWords(t *testing.T) {
 	}{
 		{doc.Properties["source"].Properties["type"].Enum, `{"source":{"name":"t","type":"`, `"},"file":` + hashed + `,"sighting":{}}`, 4},
 		{doc.Properties["source"].Properties["marking"].Enum, `{"source":{"name":"t","type":"feed","marking":"`, `"},"file":` + hashed + `,"sighting":{}}`, 5},
-		{doc.Properties["attribute"].Properties["name"].Enum, `{` + of + `,"attribute":{"value":"1","name":"`, `"}}`, 17},
+		{doc.Properties["attribute"].Properties["name"].Enum, `{` + of + `,"attribute":{"value":"1","name":"`, `"}}`, 18},
 		{doc.Properties["relation"].Properties["verb"].Enum, `{` + from + `,"relation":{"from":` + hashed + `,"to":` + hashed + `,"verb":"`, `"}}`, 3},
 		{doc.Properties["signature"].Properties["status"].Enum, `{` + of + `,"signature":{"signer":"S","status":"`, `"}}`, 3},
 		{doc.Properties["publication"].Properties["type"].Enum, `{` + of + `,"publication":{"id":"1","title":"T","type":"`, `"}}`, 4},

@@ -19,6 +19,9 @@ import (
 	"spoor/internal/intel"
 )
 
+// Revision is that of the readers. A file that another revision has inspected may be inspected again.
+const Revision = "1"
+
 // MaxLevel is the deepest level of a member: 0 is in the file itself.
 const MaxLevel = 5
 
@@ -94,8 +97,10 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 		}
 	}
 	w.seen[hashes.SHA256] = struct{}{}
-	w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, -1)
-	return w.sum, err
+	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, -1); err != nil {
+		return w.sum, err
+	}
+	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
 }
 
 // errTime is why an inspection that takes too long ends.
@@ -177,7 +182,7 @@ func (n *notes) close() error {
 // file tells all of one file and of what is in it. level is its own, -1 for the file handed in.
 func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int) (string, error) {
 	n := &notes{w: w, file: hashes}
-	typ := filetype.Detect(r, size)
+	typ := detect(r, size)
 	facts := []intel.Fact{intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}}
 	if typ.Name != "" {
 		facts = append(facts, intel.Attribute{Name: intel.Type, Value: typ.Name})
@@ -185,7 +190,11 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	if typ.Short != "" {
 		facts = append(facts, intel.Attribute{Name: intel.ShortType, Value: typ.Short})
 	}
-	info, err := exe.Read(typ.Format, r, size)
+	var info exe.Info
+	err := guarded(func() (err error) {
+		info, err = exe.Read(typ.Format, r, size)
+		return err
+	})
 	if err != nil {
 		if err := n.add("%s: %s", typ.Format, err); err != nil {
 			return typ.Name, err
@@ -193,7 +202,11 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	}
 	facts = append(facts, info.Facts...)
 	if signature.Signed(typ.Format) {
-		result, err := signature.Verify(typ.Format, r, size, w.Trust)
+		var result signature.Result
+		err := guarded(func() (err error) {
+			result, err = signature.Verify(typ.Format, r, size, w.Trust)
+			return err
+		})
 		if err != nil {
 			if err := n.add("signature: %s", err); err != nil {
 				return typ.Name, err
@@ -222,6 +235,12 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		return typ.Name, err
 	}
 	return typ.Name, n.close()
+}
+
+// detect tells a file's format; a reader that fails on it knows none.
+func detect(r io.ReaderAt, size int64) (t filetype.Type) {
+	_ = guarded(func() error { t = filetype.Detect(r, size); return nil })
+	return t
 }
 
 func (w *walk) scan(level int, size int64) ([]intel.Detection, error) {
@@ -271,7 +290,7 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 			continue
 		}
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		if t := filetype.Detect(run, e.Size); t.Format == filetype.Unknown || t.Format == filetype.Text || t.Format == filetype.Empty {
+		if t := detect(run, e.Size); t.Format == filetype.Unknown || t.Format == filetype.Text || t.Format == filetype.Empty {
 			continue
 		}
 		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
@@ -282,13 +301,24 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 		return nil
 	}
 	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory}
-	err := unpack.Each(w.ctx, typ.Format, r, size, o, func(m unpack.Member) error {
-		if m.Path == "" {
-			m.Path = without(name)
-		}
-		return w.member(m, hashes, level, n)
+	return guarded(func() error {
+		return unpack.Each(w.ctx, typ.Format, r, size, o, func(m unpack.Member) error {
+			if m.Path == "" {
+				m.Path = without(name)
+			}
+			return w.member(m, hashes, level, n)
+		})
 	})
-	return err
+}
+
+// guarded makes an error of a reader's panic, so that what other readers say of the file, and what follows it, is not lost.
+func guarded(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the reader failed: %v", p)
+		}
+	}()
+	return read()
 }
 
 // member tells one member of a container at a level, and what is in it.

@@ -76,10 +76,11 @@ const (
 	ActiveContent  AttributeName = "active_content"  // macros, scripts, actions that run by themselves
 	SignatureNote  AttributeName = "signature_note"  // a line a signature: what is right or wrong with it
 	InspectionNote AttributeName = "inspection_note" // what inspection could not read, and why
+	Inspected      AttributeName = "inspected"       // the last word of an inspection: by which revision of the readers it was
 )
 
 var attributeNames = []AttributeName{Size, Type, Packer, Product, Company, Description, Version, OriginalName,
-	ShortType, PackerEvidence, Compiled, Runtime, Sections, Overlay, ActiveContent, SignatureNote, InspectionNote}
+	ShortType, PackerEvidence, Compiled, Runtime, Sections, Overlay, ActiveContent, SignatureNote, InspectionNote, Inspected}
 
 // IsDetail reports whether the attribute is one that no verdict and no list of files needs, only the page of the file itself.
 func (n AttributeName) IsDetail() bool { return n.Order() > OriginalName.Order() }

@@ -257,7 +257,12 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string
 			}
 			r.File, file = hashes, hashes
 		}
-		return r, tell(c.stamp(intel.Observation{Time: now, File: file, Fact: intel.Attribute{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}}, now))
+		for _, last := range []intel.Attribute{{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
+			if err := tell(c.stamp(intel.Observation{File: file, Fact: last}, now)); err != nil {
+				return r, err
+			}
+		}
+		return r, nil
 	}
 	if err := limitCPU(c.cmd.Process, c.c.Limits.Time+grace); err != nil {
 		return stop(err)
