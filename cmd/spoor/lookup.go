@@ -19,6 +19,7 @@ import (
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
 	"spoor/internal/source"
+	"spoor/internal/store"
 	"spoor/wire"
 )
 
@@ -178,6 +179,11 @@ func (p *place) asker() (asker, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return storeAsker(s), func() { s.Close() }, nil
+}
+
+// storeAsker asks a store.
+func storeAsker(s *store.Store) asker {
 	return func(ctx context.Context, h intel.Hash, sections []dossier.Section) (*wire.HashReport, error) {
 		d, err := dossier.Build(ctx, s.View(intel.TLPRed), h, dossier.Query{Sections: sections})
 		if errors.Is(err, intel.ErrUnknown) {
@@ -187,7 +193,7 @@ func (p *place) asker() (asker, func(), error) {
 			return nil, err
 		}
 		return api.Report(d), nil
-	}, func() { s.Close() }, nil
+	}
 }
 
 // lookup asks for all hashes, several at a time, prints the answers in order, and counts the unknown.
@@ -274,7 +280,7 @@ func (p *printer) print(h intel.Hash, r *wire.HashReport) error {
 			Hash  string
 			Known bool
 			*wire.HashReport
-		}{strings.ToUpper(h.String()), r != nil, r})
+		}{upperHex(h), r != nil, r})
 	case !p.full:
 		return p.line(h, r)
 	}
@@ -284,6 +290,8 @@ func (p *printer) print(h intel.Hash, r *wire.HashReport) error {
 	p.begun = true
 	return p.dossier(h, r)
 }
+
+func upperHex(h intel.Hash) string { return strings.ToUpper(h.String()) }
 
 var zoneColours = map[wire.Zone]string{wire.Red: "1;31", wire.Orange: "33", wire.Yellow: "1;33", wire.Grey: "2", wire.Green: "32"}
 

@@ -35,7 +35,6 @@ type Config struct {
 	Scratch   string         // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
 	Trust     *signature.Trust
 	Passwords []string // tried on encrypted members
-	Marking   intel.Marking
 	// Scan, when not nil, is asked of every file and member, in this process.
 	Scan func(ctx context.Context, r io.ReaderAt, size int64) []intel.Detection
 }
@@ -95,16 +94,23 @@ type Result struct {
 	Guards  []string `json:"guards"`            // that the child was under
 }
 
-// Inspect inspects a file, as name. tell gets the observations as they come, from this goroutine. What goes wrong with the bytes or with the child is
+// Job is how one file is inspected.
+type Job struct {
+	Name    string        // as it was handed in; may be empty
+	Now     time.Time     // the moment of the observations
+	Marking intel.Marking // of them
+}
+
+// Inspect inspects a file. tell gets the observations as they come, from this goroutine. What goes wrong with the bytes or with the child is
 // told by the result's Stopped, and by a note of the file when its hashes are known; the error is the caller's own (tell, the context) or that no
 // child can be started.
-func (p *Pool) Inspect(ctx context.Context, f *os.File, name string, now time.Time, tell func(intel.Observation) error) (Result, error) {
+func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.Observation) error) (Result, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return Result{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return Result{}, &intel.Refusal{Input: name, Reason: "not a regular file"}
+		return Result{}, &intel.Refusal{Input: j.Name, Reason: "not a regular file"}
 	}
 	var c *child
 	select {
@@ -119,7 +125,7 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, name string, now time.Ti
 			return Result{}, fmt.Errorf("starting a worker: %w", err)
 		}
 	}
-	r, err := c.inspect(ctx, f, info.Size(), name, now, tell)
+	r, err := c.inspect(ctx, f, info.Size(), j, tell)
 	r.Guards = c.guards
 	if c.used++; c.broken || c.used >= fresh {
 		c.end()
@@ -226,7 +232,7 @@ var (
 )
 
 // inspect has one file inspected.
-func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string, now time.Time, tell func(intel.Observation) error) (Result, error) {
+func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell func(intel.Observation) error) (Result, error) {
 	var r Result
 	limited, cancel := context.WithTimeoutCause(ctx, c.c.Limits.Time+grace, errTooLong)
 	defer cancel()
@@ -258,7 +264,7 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string
 			r.File, file = hashes, hashes
 		}
 		for _, last := range []intel.Attribute{{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
-			if err := tell(c.stamp(intel.Observation{File: file, Fact: last}, now)); err != nil {
+			if err := tell(j.stamp(intel.Observation{File: file, Fact: last})); err != nil {
 				return r, err
 			}
 		}
@@ -267,7 +273,7 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string
 	if err := limitCPU(c.cmd.Process, c.c.Limits.Time+grace); err != nil {
 		return stop(err)
 	}
-	if err := c.link.send(&request{Name: name, Size: size, Now: now}, f); err != nil {
+	if err := c.link.send(&request{Name: j.Name, Size: size, Now: j.Now}, f); err != nil {
 		return stop(err)
 	}
 	in := &counted{r: c.in, left: c.c.Output}
@@ -292,7 +298,7 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, name string
 			if file.IsZero() {
 				file = o.File // the first is of the file itself
 			}
-			if err := tell(c.stamp(o, now)); err != nil {
+			if err := tell(j.stamp(o)); err != nil {
 				c.kill() // it is in the middle of something
 				return r, err
 			}
@@ -323,9 +329,9 @@ func told(f intel.Fact) bool {
 }
 
 // stamp says whose an observation is and when it was made; the child's own word for it is not taken.
-func (c *child) stamp(o intel.Observation, now time.Time) intel.Observation {
-	o.Source = intel.Source{Type: intel.InspectionSource, Name: SourceName, Marking: c.c.Marking}
-	o.Time, o.Last, o.Count = now, time.Time{}, 0
+func (j *Job) stamp(o intel.Observation) intel.Observation {
+	o.Source = intel.Source{Type: intel.InspectionSource, Name: SourceName, Marking: j.Marking}
+	o.Time, o.Last, o.Count = j.Now, time.Time{}, 0
 	return o
 }
 

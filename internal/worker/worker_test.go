@@ -149,7 +149,7 @@ var now = time.Date(2026, 5, 2, 10, 0, 0, 0, time.UTC)
 func gather(t *testing.T, p *Pool, f *os.File, name string) (Result, []string) {
 	t.Helper()
 	var facts []string
-	r, err := p.Inspect(t.Context(), f, name, now, func(o intel.Observation) error {
+	r, err := p.Inspect(t.Context(), f, Job{Name: name, Now: now}, func(o intel.Observation) error {
 		if err := o.Check(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
@@ -239,12 +239,12 @@ func TestMisbehaving(t *testing.T) {
 
 func TestCallersOwnErrors(t *testing.T) {
 	p := newTestPool(t, Config{}, "-child")
-	if _, err := p.Inspect(t.Context(), write(t, "x"), "x", now, func(intel.Observation) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+	if _, err := p.Inspect(t.Context(), write(t, "x"), Job{Name: "x", Now: now}, func(intel.Observation) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
 		t.Errorf("error %v, want the receiver's", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.Inspect(ctx, write(t, "x"), "x", now, func(intel.Observation) error { return nil }); err != context.Canceled {
+	if _, err := p.Inspect(ctx, write(t, "x"), Job{Name: "x", Now: now}, func(intel.Observation) error { return nil }); err != context.Canceled {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	if r, facts := gather(t, p, write(t, "x"), "x"); r.Stopped != "" || len(facts) == 0 {

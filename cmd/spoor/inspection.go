@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"spoor/internal/inspect"
+	"spoor/internal/worker"
+)
+
+// inspection is how files are inspected: the flags that 'inspect' and 'serve' share.
+type inspection struct {
+	workers   int
+	memory    string
+	time      time.Duration
+	scratch   string
+	passwords string
+}
+
+// usualPasswords open most of the encrypted archives that samples travel in.
+var usualPasswords = []string{"infected", "malware", "virus", "password", "infected666", "novirus", "1234", "12345", "123456"}
+
+func (o *inspection) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "inspect `N` files at once, each in a process of its own")
+	f.StringVar(&o.memory, "worker-memory", "512MiB", "memory that one inspection may use, a `SIZE` such as 512MiB or 2GiB")
+	f.DurationVar(&o.time, "worker-time", inspect.DefaultLimits.Time, "longest time for one inspection")
+	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
+	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
+	_ = cmd.MarkFlagDirname("scratch")
+	_ = cmd.MarkFlagFilename("passwords")
+}
+
+// pool makes the workers.
+func (o *inspection) pool() (*worker.Pool, error) {
+	if o.workers < 1 || o.workers > 1024 {
+		return nil, misuse("--workers: %d; from 1 to 1024", o.workers)
+	}
+	memory, err := parseBytes(o.memory)
+	if err != nil || memory < 64<<20 || memory > 1<<40 {
+		return nil, misuse("--worker-memory: %q is no size from 64MiB to 1TiB, such as 512MiB", o.memory)
+	}
+	if o.time < time.Second {
+		return nil, misuse("--worker-time: %s; a second at the least", o.time)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	c := worker.Config{Command: []string{self, "worker"}, Workers: o.workers, Memory: memory, Limits: inspect.DefaultLimits, Scratch: o.scratch}
+	c.Limits.Time = o.time
+	c.Limits.Memory = memory / 4
+	if o.passwords != "" {
+		b, err := os.ReadFile(o.passwords)
+		if err != nil {
+			return nil, fmt.Errorf("reading the passwords: %w", err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimRight(line, "\r\n"); line != "" {
+				c.Passwords = append(c.Passwords, line)
+			}
+		}
+	}
+	c.Passwords = append(c.Passwords, usualPasswords...)
+	return worker.NewPool(c), nil
+}
+
+// parseBytes reads a number of bytes with a unit.
+func parseBytes(s string) (int64, error) {
+	for _, u := range []struct {
+		name string
+		is   int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}} {
+		number, ok := strings.CutSuffix(s, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > (1<<62)/u.is {
+			return 0, errors.New("no number of bytes")
+		}
+		return n * u.is, nil
+	}
+	return 0, errors.New("no number of bytes")
+}
