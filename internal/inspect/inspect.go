@@ -91,8 +91,8 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 		return w.sum, fmt.Errorf("reading the file: %w", err)
 	}
 	w.sum.File, w.sum.Size = hashes, n
-	if name := path.Base(strings.ReplaceAll(f.Name, `\`, "/")); f.Name != "" && name != "." && name != "/" {
-		if err := w.tell(hashes, intel.Sighting{Name: clip(name)}); err != nil {
+	if name := BaseName(f.Name); name != "" {
+		if err := w.tell(hashes, intel.Sighting{Name: name}); err != nil {
 			return w.sum, err
 		}
 	}
@@ -401,9 +401,9 @@ func cause(m *unpack.Member) string {
 
 // without returns the name that a member of a container without names has: that of the container without its last suffix.
 func without(name string) string {
-	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	base := BaseName(name)
 	switch ext := path.Ext(base); {
-	case name == "" || base == "." || base == "/":
+	case base == "":
 		return "content"
 	case strings.EqualFold(ext, ".tgz") || strings.EqualFold(ext, ".tbz") || strings.EqualFold(ext, ".txz"):
 		return strings.TrimSuffix(base, ext) + ".tar"
@@ -411,6 +411,15 @@ func without(name string) string {
 		return strings.TrimSuffix(base, ext)
 	}
 	return base + " content"
+}
+
+// BaseName returns the last element of a path of any system, as an observation takes it; "" when there is none.
+func BaseName(name string) string {
+	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	if name == "" || base == "." || base == ".." || base == "/" {
+		return ""
+	}
+	return clip(base)
 }
 
 // clip makes a text that an observation takes: UTF-8, without NUL, not too long.

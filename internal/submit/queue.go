@@ -1,0 +1,529 @@
+package submit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"spoor/internal/ingest"
+	"spoor/internal/inspect"
+	"spoor/internal/intel"
+	"spoor/internal/source"
+	"spoor/internal/worker"
+)
+
+// MaxFile is the most bytes of a submitted file.
+const MaxFile = 256 << 20
+
+// Options are how a queue works. The zero value of a number stands for its default.
+type Options struct {
+	Dir       string // of the files that wait; made when it is not there
+	Pool      *worker.Pool
+	Workers   int // how many the pool has
+	Recorder  ingest.Recorder
+	Inspected func(ctx context.Context, h intel.Hash) (bool, error) // whether a file has been inspected, by the readers of today
+	MaxBytes  int64                                                 // of all files that wait; 16 GiB
+	Keep      string                                                // a folder for the bytes of inspected files; "": they are not kept
+	KeepFor   time.Duration                                         // how long they are kept; 0: until a person removes them
+	Log       *slog.Logger
+}
+
+// The kinds of error that a caller tells apart, beside those of intel.
+var (
+	// ErrTooLarge: a file of more than MaxFile bytes.
+	ErrTooLarge = errors.New("too large")
+	// ErrFull: too much waits already; trying again later helps.
+	ErrFull = fmt.Errorf("too many files wait for their inspection: %w", intel.ErrUnavailable)
+)
+
+// Ticket is what a submission gets.
+type Ticket struct {
+	File intel.Hashes
+	Size int64
+	Done bool // it had been inspected before
+}
+
+// State is how far a file is that was submitted.
+type State string
+
+// The states of a file that waits. One that has been inspected is in none.
+const (
+	Waiting    State = "not started"
+	Inspecting State = "in progress"
+)
+
+// entry is one file that waits, as it stands on disk beside the bytes.
+type entry struct {
+	File     intel.Hashes  `json:"file"`
+	Size     int64         `json:"size"`
+	Names    []string      `json:"names"` // it was submitted as, at most maxNames
+	Marking  intel.Marking `json:"marking"`
+	At       time.Time     `json:"at"`
+	Attempts int           `json:"attempts"` // begun; more than one when the server ended meanwhile
+
+	id    string
+	state State
+	done  chan struct{}
+}
+
+const (
+	maxNames    = 16
+	maxAttempts = 3
+)
+
+// Queue is the files that wait. It may be used from many goroutines.
+type Queue struct {
+	o Options
+
+	mu      sync.Mutex
+	waiting map[string]*entry // by id
+	order   []*entry
+	bytes   int64
+	more    chan struct{} // something waits
+
+	inspected *prometheus.CounterVec
+	depth     prometheus.GaugeFunc
+}
+
+// Open opens a queue and finds the files that waited when it was last closed.
+func Open(o Options) (*Queue, error) {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 16 << 30
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Workers = max(o.Workers, 1)
+	for _, dir := range []string{o.Dir, o.Keep} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making a folder for submitted files: %w", err)
+		}
+	}
+	q := &Queue{o: o, waiting: map[string]*entry{}, more: make(chan struct{}, o.Workers),
+		inspected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_inspections_total", Help: "Inspections of submitted files, by outcome."}, []string{"outcome"})}
+	q.depth = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_inspections_waiting", Help: "Submitted files that wait for their inspection or are at it."}, func() float64 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return float64(len(q.waiting))
+	})
+	return q, q.load()
+}
+
+// Describe implements [prometheus.Collector].
+func (q *Queue) Describe(c chan<- *prometheus.Desc) { q.inspected.Describe(c); q.depth.Describe(c) }
+
+// Collect implements [prometheus.Collector].
+func (q *Queue) Collect(c chan<- prometheus.Metric) { q.inspected.Collect(c); q.depth.Collect(c) }
+
+// The suffixes of the files in a queue's folder: the bytes, what is known of them, and what was not finished.
+const (
+	bytesSuffix = ".file"
+	entrySuffix = ".json"
+	newPrefix   = "incoming-"
+)
+
+func (q *Queue) bytesPath(id string) string { return filepath.Join(q.o.Dir, id+bytesSuffix) }
+func (q *Queue) entryPath(id string) string { return filepath.Join(q.o.Dir, id+entrySuffix) }
+
+// load finds what waits. An entry is written before its bytes get their name, so bytes without an entry are nobody's.
+func (q *Queue) load() error {
+	names, err := os.ReadDir(q.o.Dir)
+	if err != nil {
+		return fmt.Errorf("looking for files that wait: %w", err)
+	}
+	for _, n := range names {
+		id, ok := strings.CutSuffix(n.Name(), entrySuffix)
+		if !ok {
+			id, isBytes := strings.CutSuffix(n.Name(), bytesSuffix)
+			_, err := os.Stat(q.entryPath(id))
+			// A submission that was not acknowledged; or an inspection that was recorded.
+			if strings.HasPrefix(n.Name(), newPrefix) || isBytes && errors.Is(err, fs.ErrNotExist) {
+				_ = os.Remove(filepath.Join(q.o.Dir, n.Name()))
+			}
+			continue
+		}
+		if _, err := os.Stat(q.bytesPath(id)); errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(q.entryPath(id)) // a submission that was not acknowledged
+			continue
+		}
+		e := &entry{id: id, state: Waiting, done: make(chan struct{})}
+		b, err := os.ReadFile(q.entryPath(id))
+		if err == nil {
+			err = json.Unmarshal(b, e)
+		}
+		info, statErr := os.Stat(q.bytesPath(id))
+		if err = errors.Join(err, statErr); err != nil || e.id != idOf(e.File, e.Marking) || info.Size() != e.Size {
+			q.o.Log.Error("a file that waited cannot be taken up and is left where it is", "file", q.entryPath(id), "error", err)
+			continue
+		}
+		q.waiting[id] = e
+		q.order = append(q.order, e)
+		q.bytes += e.Size
+	}
+	slices.SortStableFunc(q.order, func(a, b *entry) int { return a.At.Compare(b.At) })
+	for range min(len(q.order), cap(q.more)) {
+		q.wake()
+	}
+	return nil
+}
+
+func idOf(f intel.Hashes, m intel.Marking) string {
+	return f.SHA256.String() + "-" + fmt.Sprint(uint8(m))
+}
+
+func (q *Queue) wake() {
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+// Submit takes a file in. When it returns without an error the file stands on disk, and will be inspected also after a crash. A file that has
+// been inspected is not inspected again unless again says so; its name is recorded.
+func (q *Queue) Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (t Ticket, err error) {
+	q.mu.Lock()
+	full := q.bytes >= q.o.MaxBytes
+	q.mu.Unlock()
+	if full {
+		return t, ErrFull
+	}
+	f, err := os.CreateTemp(q.o.Dir, newPrefix)
+	if err != nil {
+		return t, fmt.Errorf("keeping a submitted file: %w", err)
+	}
+	defer func() {
+		f.Close()
+		if err != nil || t.Done {
+			_ = os.Remove(f.Name()) // the next start would
+		}
+	}()
+	h := inspect.NewHasher()
+	n, err := io.CopyBuffer(io.MultiWriter(f, h), struct{ io.Reader }{io.LimitReader(r, MaxFile+1)}, make([]byte, 256<<10))
+	t.File, t.Size = h.Sum()
+	switch {
+	case err != nil:
+		return t, err
+	case n > MaxFile:
+		return t, fmt.Errorf("the file is %w: at most %d MiB", ErrTooLarge, MaxFile>>20)
+	}
+	if !again {
+		if t.Done, err = q.o.Inspected(ctx, t.File.SHA256); err != nil {
+			return t, err
+		}
+		if t.Done {
+			return t, q.named(ctx, &entry{File: t.File, Names: []string{name}, Marking: m, At: time.Now()}, 0)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return t, fmt.Errorf("keeping a submitted file: %w", err)
+	}
+	e := &entry{File: t.File, Size: t.Size, Marking: m, At: time.Now().UTC(), id: idOf(t.File, m), state: Waiting, done: make(chan struct{})}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if old := q.waiting[e.id]; old != nil { // it waits already, under this or another name
+		_ = os.Remove(f.Name())
+		if name == "" || slices.Contains(old.Names, name) || len(old.Names) >= maxNames {
+			return t, nil
+		}
+		old.Names = append(old.Names, name)
+		return t, q.write(old)
+	}
+	if name != "" {
+		e.Names = []string{name}
+	}
+	if err := q.write(e); err != nil {
+		return t, err
+	}
+	if err := os.Rename(f.Name(), q.bytesPath(e.id)); err != nil {
+		_ = os.Remove(q.entryPath(e.id)) // without its bytes it is nothing
+		return t, fmt.Errorf("keeping a submitted file: %w", err)
+	}
+	q.waiting[e.id] = e
+	q.order = append(q.order, e)
+	q.bytes += e.Size
+	q.wake()
+	return t, nil
+}
+
+// write writes an entry to disk, whole or not at all.
+func (q *Queue) write(e *entry) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(q.o.Dir, newPrefix)
+	if err != nil {
+		return fmt.Errorf("keeping a submitted file: %w", err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), q.entryPath(e.id))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("keeping a submitted file: %w", err)
+	}
+	return nil
+}
+
+// State returns how far a submitted file is; ok is false when it does not wait.
+func (q *Queue) State(h intel.Hash) (s State, file intel.Hashes, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.order {
+		if f := &e.File; h == f.SHA256 || h == f.SHA1 || h == f.MD5 {
+			if !ok || e.state == Inspecting {
+				s, file, ok = e.state, e.File, true
+			}
+		}
+	}
+	return s, file, ok
+}
+
+// Wait waits until no inspection of the file waits any more, or ctx ends.
+func (q *Queue) Wait(ctx context.Context, h intel.Hash) {
+	for {
+		q.mu.Lock()
+		i := slices.IndexFunc(q.order, func(e *entry) bool { return e.File.SHA256 == h })
+		if i < 0 {
+			q.mu.Unlock()
+			return
+		}
+		done := q.order[i].done
+		q.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Run inspects what waits until ctx ends, and removes what has been kept long enough.
+func (q *Queue) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for range q.o.Workers {
+		wg.Go(func() {
+			for {
+				e := q.take()
+				if e == nil {
+					select {
+					case <-q.more:
+						continue
+					case <-ctx.Done():
+						return
+					}
+				}
+				if !q.inspect(ctx, e) {
+					return
+				}
+			}
+		})
+	}
+	if q.o.Keep != "" && q.o.KeepFor > 0 {
+		wg.Go(func() {
+			for {
+				q.sweep(time.Now())
+				select {
+				case <-time.After(time.Hour):
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// take takes the oldest file that nobody is at.
+func (q *Queue) take() *entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.order {
+		if e.state == Waiting {
+			e.state = Inspecting
+			e.Attempts++
+			return e
+		}
+	}
+	return nil
+}
+
+// retry is how long a file waits when what it told could not be recorded, or no worker could be started.
+const retry = 5 * time.Second
+
+// inspect has one file inspected. It reports false when ctx has ended.
+func (q *Queue) inspect(ctx context.Context, e *entry) bool {
+	outcome, err := q.one(ctx, e)
+	if err != nil {
+		if ctx.Err() == nil {
+			q.o.Log.Error("a submitted file could not be inspected and waits", "file", e.File.SHA256.String(), "error", err)
+			select {
+			case <-time.After(retry):
+			case <-ctx.Done():
+			}
+		}
+		q.mu.Lock()
+		e.state = Waiting
+		e.Attempts-- // it was not the file's doing
+		q.mu.Unlock()
+		return ctx.Err() == nil
+	}
+	q.inspected.WithLabelValues(outcome).Inc()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.release(e)
+	delete(q.waiting, e.id)
+	q.order = slices.DeleteFunc(q.order, func(x *entry) bool { return x == e })
+	q.bytes -= e.Size
+	close(e.done)
+	return true
+}
+
+// one inspects a file and records what it says, and its names.
+func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
+	q.mu.Lock()
+	err = q.write(e) // how often it has been begun
+	names := slices.Clone(e.Names)
+	q.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
+	j := worker.Job{Now: time.Now(), Marking: e.Marking}
+	if len(names) > 0 {
+		j.Name = names[0]
+	}
+	if e.Attempts > maxAttempts {
+		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
+		return "stopped", q.tell(ctx, e, intel.Attribute{Name: intel.InspectionNote, Value: note}, intel.Attribute{Name: intel.Inspected, Value: "revision " + inspect.Revision})
+	}
+	f, err := os.Open(q.bytesPath(e.id))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	r, _, err := Record(ctx, q.o.Pool, q.o.Recorder, f, j)
+	if err != nil {
+		return "", err
+	}
+	outcome = "complete"
+	if r.Stopped != "" {
+		outcome = "stopped"
+		q.o.Log.Warn("inspection stopped", "file", e.File.SHA256.String(), "reason", r.Stopped)
+	}
+	return outcome, q.named(ctx, e, 1)
+}
+
+// named records the names under which a file was submitted, from the given one on.
+func (q *Queue) named(ctx context.Context, e *entry, from int) error {
+	q.mu.Lock()
+	names := slices.Clone(e.Names)
+	q.mu.Unlock()
+	var facts []intel.Fact
+	for _, n := range names[min(from, len(names)):] {
+		if n = inspect.BaseName(n); n != "" {
+			facts = append(facts, intel.Sighting{Name: n})
+		}
+	}
+	return q.tell(ctx, e, facts...)
+}
+
+func (q *Queue) tell(ctx context.Context, e *entry, facts ...intel.Fact) error {
+	if len(facts) == 0 {
+		return nil
+	}
+	im := ingest.Importer{Recorder: q.o.Recorder}
+	_, err := im.Take(ctx, func(sink source.Sink, _ *ingest.Summary) error {
+		for _, fact := range facts {
+			o := intel.Observation{Source: intel.Source{Type: intel.InspectionSource, Name: worker.SourceName, Marking: e.Marking}, Time: e.At, File: e.File, Fact: fact}
+			if err := errors.Join(o.Check(), sink.Observe(o)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// release lets the bytes of an inspected file go, or lays them where they are kept. What fails is told in the log and costs only the bytes.
+func (q *Queue) release(e *entry) {
+	from := q.bytesPath(e.id)
+	err := os.Remove(q.entryPath(e.id)) // first: bytes without an entry are nobody's
+	if q.o.Keep == "" {
+		err = errors.Join(err, os.Remove(from))
+	} else {
+		to := q.Kept(e.File.SHA256)
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o700))
+		if renameErr := os.Rename(from, to); renameErr != nil {
+			err = errors.Join(err, move(from, to))
+		}
+		now := time.Now()
+		err = errors.Join(err, os.Chtimes(to, now, now)) // kept from now on
+	}
+	if err != nil {
+		q.o.Log.Error("the bytes of an inspected file", "file", e.File.SHA256.String(), "error", err)
+	}
+}
+
+// move copies a file to another disk and removes it.
+func move(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), newPrefix)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Sync(), out.Close()); err == nil {
+		err = os.Rename(out.Name(), to)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+		return err
+	}
+	return os.Remove(from)
+}
+
+// Kept is where the bytes of a file are kept, if they are: by its SHA-256, in a folder of its first byte.
+func (q *Queue) Kept(h intel.Hash) string {
+	s := h.String()
+	return filepath.Join(q.o.Keep, s[:2], s)
+}
+
+// sweep removes what has been kept long enough.
+func (q *Queue) sweep(now time.Time) {
+	err := filepath.WalkDir(q.o.Keep, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil // it has just gone
+		}
+		if now.Sub(info.ModTime()) > q.o.KeepFor {
+			return os.Remove(path)
+		}
+		return nil
+	})
+	if err != nil {
+		q.o.Log.Error("removing what has been kept long enough", "error", err)
+	}
+}

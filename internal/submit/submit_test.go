@@ -1,0 +1,233 @@
+package submit
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"spoor/internal/intel"
+	"spoor/internal/kv/mem"
+	"spoor/internal/store"
+	"spoor/internal/worker"
+)
+
+// TestMain is also the worker.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-child" {
+		if err := worker.Serve(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+type bench struct {
+	*Queue
+	store *store.Store
+	o     Options
+}
+
+// newBench opens a queue in a folder, before a store in memory.
+func newBench(t *testing.T, change func(*Options)) *bench {
+	t.Helper()
+	s, err := store.New(mem.New(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	b := &bench{store: s}
+	b.o = Options{Dir: filepath.Join(t.TempDir(), "queue"), Recorder: s, Inspected: b.inspected, Workers: 2}
+	b.o.Pool = worker.NewPool(worker.Config{Command: []string{os.Args[0], "-child"}, Workers: 2, Scratch: t.TempDir()})
+	t.Cleanup(b.o.Pool.Close)
+	if change != nil {
+		change(&b.o)
+	}
+	b.open(t)
+	return b
+}
+
+func (b *bench) open(t *testing.T) {
+	t.Helper()
+	var err error
+	if b.Queue, err = Open(b.o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) facts(h intel.Hash) *intel.Facts {
+	f, err := b.store.View(intel.TLPRed).Recall(context.Background(), h, intel.AllSections)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+func (b *bench) inspected(_ context.Context, h intel.Hash) (bool, error) {
+	f := b.facts(h)
+	if f == nil {
+		return false, nil
+	}
+	for _, d := range f.Details {
+		if d.Value.Name == intel.Inspected {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// run runs the queue until the test ends, or the function that it returns is called.
+func (b *bench) run(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { b.Run(ctx); close(done) }()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (b *bench) submit(t *testing.T, content, name string) Ticket {
+	t.Helper()
+	ticket, err := b.Submit(t.Context(), strings.NewReader(content), name, intel.TLPClear, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sha256.Sum256([]byte(content)); ticket.File.SHA256.String() != fmt.Sprintf("%x", want) || ticket.Size != int64(len(content)) {
+		t.Fatalf("%+v", ticket)
+	}
+	return ticket
+}
+
+func TestSubmit(t *testing.T) {
+	b := newBench(t, nil)
+	ticket := b.submit(t, "hello", `C:\dir\first.txt`)
+	if s, _, ok := b.State(ticket.File.MD5); !ok || s != Waiting {
+		t.Errorf("before: %v %v", s, ok)
+	}
+	b.submit(t, "hello", "second.txt") // waits already: gets a name more
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	if _, _, ok := b.State(ticket.File.SHA256); ok {
+		t.Error("it still waits")
+	}
+	f := b.facts(ticket.File.SHA1)
+	if f == nil {
+		t.Fatal("nothing is known of it")
+	}
+	names := map[string]uint64{}
+	for _, n := range f.Names {
+		names[n.Value] = n.Count
+	}
+	if len(names) != 2 || names["first.txt"] != 1 || names["second.txt"] != 1 {
+		t.Errorf("names %v", names)
+	}
+	if again := b.submit(t, "hello", "third.txt"); !again.Done {
+		t.Error("a file that was inspected waits again")
+	}
+	b.submit(t, "hello", "third.txt") // the same again counts nothing
+	for _, n := range b.facts(ticket.File.SHA256).Names {
+		if n.Count != 1 {
+			t.Errorf("%s counts %d", n.Value, n.Count)
+		}
+	}
+	left, err := os.ReadDir(b.o.Dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the queue's folder: %v %v", left, err)
+	}
+}
+
+// TestRestart: what was acknowledged is inspected by the next server, what was not is gone, and what cannot be taken up is left and told.
+func TestRestart(t *testing.T) {
+	b := newBench(t, nil)
+	var tickets []Ticket
+	for i := range 20 {
+		tickets = append(tickets, b.submit(t, fmt.Sprintf("file %d", i), "x"))
+	}
+	for name, content := range map[string]string{"incoming-123": "half a file", strings.Repeat("0", 64) + "-0.file": "inspected, and the server ended", strings.Repeat("1", 64) + "-0.json": "{}"} {
+		if err := os.WriteFile(filepath.Join(b.o.Dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open(t)
+	b.run(t)
+	for _, ticket := range tickets {
+		b.Wait(t.Context(), ticket.File.SHA256)
+		if ok, _ := b.inspected(t.Context(), ticket.File.SHA256); !ok {
+			t.Errorf("%s was lost", ticket.File.SHA256)
+		}
+	}
+	left, err := os.ReadDir(b.o.Dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the queue's folder: %v %v", left, err)
+	}
+}
+
+// TestKillsTheServer: a file at which the server ends again and again is given up with a note.
+func TestKillsTheServer(t *testing.T) {
+	b := newBench(t, nil)
+	ticket := b.submit(t, "evil", "x")
+	for range maxAttempts {
+		e := b.take()
+		if err := b.write(e); err != nil {
+			t.Fatal(err)
+		}
+		b.open(t) // the server ends here
+	}
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	f := b.facts(ticket.File.SHA256)
+	if f == nil || len(f.Details) != 2 || !strings.Contains(f.Details[0].Value.Value+f.Details[1].Value.Value, "the server ended 3 times") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.MaxBytes = 3 })
+	if _, err := b.Submit(t.Context(), zeros{}, "x", 0, false); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a file without end: %v", err)
+	}
+	b.submit(t, "four", "x")
+	if _, err := b.Submit(t.Context(), strings.NewReader("x"), "x", 0, false); !errors.Is(err, ErrFull) || !errors.Is(err, intel.ErrUnavailable) {
+		t.Errorf("a full queue: %v", err)
+	}
+	if _, err := newBench(t, nil).Submit(t.Context(), &failing{}, "x", 0, false); err == nil || err.Error() != "went away" {
+		t.Errorf("a sender that goes away: %v", err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+type failing struct{}
+
+func (*failing) Read([]byte) (int, error) { return 0, errors.New("went away") }
+
+func TestKeep(t *testing.T) {
+	keep := filepath.Join(t.TempDir(), "kept")
+	b := newBench(t, func(o *Options) { o.Keep, o.KeepFor = keep, time.Hour })
+	ticket := b.submit(t, "keep me", "x")
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	path := b.Kept(ticket.File.SHA256)
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, []byte("keep me")) {
+		t.Fatalf("%q %v", got, err)
+	}
+	b.sweep(time.Now().Add(59 * time.Minute))
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("gone before its time: %v", err)
+	}
+	b.sweep(time.Now().Add(61 * time.Minute))
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there after its time: %v", err)
+	}
+}
