@@ -48,6 +48,7 @@ const (
 
 // HashReport is everything that is known of a file.
 type HashReport struct {
+	Status                 string           `json:",omitempty"` // of an inspection, on /api/v1 only: "not started", "in progress", "complete"
 	LicenseInfo            *LicenseInfo     `json:",omitempty"`
 	Zone                   Zone             `json:",omitempty"`
 	RelatedObjects         *RelatedObjects  `json:",omitempty"`

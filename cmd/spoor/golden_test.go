@@ -54,7 +54,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := httptest.NewServer(newHandler(s, gates, nil, false, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), serve.Options{}))
+	h := httptest.NewServer(newHandler(s, gates, nil, nil, false, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), serve.Options{}))
 	t.Cleanup(func() {
 		h.Close()
 		if err := gates.Close(); err != nil {

@@ -1,17 +1,27 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"spoor/internal/api"
+	"spoor/internal/dossier"
 	"spoor/internal/inspect"
+	"spoor/internal/intel"
+	"spoor/internal/store"
+	"spoor/internal/submit"
 	"spoor/internal/worker"
 )
 
@@ -24,13 +34,15 @@ type inspection struct {
 	passwords string
 }
 
+const defaultWorkerMemory = "512MiB"
+
 // usualPasswords open most of the encrypted archives that samples travel in.
 var usualPasswords = []string{"infected", "malware", "virus", "password", "infected666", "novirus", "1234", "12345", "123456"}
 
 func (o *inspection) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "inspect `N` files at once, each in a process of its own")
-	f.StringVar(&o.memory, "worker-memory", "512MiB", "memory that one inspection may use, a `SIZE` such as 512MiB or 2GiB")
+	f.IntVar(&o.workers, "workers", 0, "inspect `N` files at once, each in a process of its own (as many as there are cores)")
+	f.StringVar(&o.memory, "worker-memory", defaultWorkerMemory, "memory that one inspection may use, a `SIZE` such as 512MiB or 2GiB")
 	f.DurationVar(&o.time, "worker-time", inspect.DefaultLimits.Time, "longest time for one inspection")
 	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
 	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
@@ -40,10 +52,14 @@ func (o *inspection) flags(cmd *cobra.Command) {
 
 // pool makes the workers.
 func (o *inspection) pool() (*worker.Pool, error) {
+	if o.workers == 0 {
+		o.workers = runtime.NumCPU()
+	}
 	if o.workers < 1 || o.workers > 1024 {
 		return nil, misuse("--workers: %d; from 1 to 1024", o.workers)
 	}
-	memory, err := parseBytes(o.memory)
+	o.time = cmp.Or(o.time, inspect.DefaultLimits.Time)
+	memory, err := parseBytes(cmp.Or(o.memory, defaultWorkerMemory))
 	if err != nil || memory < 64<<20 || memory > 1<<40 {
 		return nil, misuse("--worker-memory: %q is no size from 64MiB to 1TiB, such as 512MiB", o.memory)
 	}
@@ -70,6 +86,55 @@ func (o *inspection) pool() (*worker.Pool, error) {
 	}
 	c.Passwords = append(c.Passwords, usualPasswords...)
 	return worker.NewPool(c), nil
+}
+
+// submissions are the flags of 'serve' about files that are sent in.
+type submissions struct {
+	inspection inspection
+	off        bool
+	keep       string
+	keepFor    time.Duration
+}
+
+func (o *submissions) flags(cmd *cobra.Command) {
+	o.inspection.flags(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.off, "no-submissions", false, "take no files in to be inspected")
+	f.StringVar(&o.keep, "keep", "", "keep the bytes of inspected files in `DIR`, each under its SHA-256; they are not kept when not given")
+	f.DurationVar(&o.keepFor, "keep-for", 0, "how long their bytes are kept; until a person removes them when not given")
+	_ = cmd.MarkFlagDirname("keep")
+}
+
+// start opens the queue of files to inspect, in the data directory, and inspects what waits until ctx ends. The function that it returns waits for that.
+func (o *submissions) start(ctx context.Context, data string, s *store.Store, log *slog.Logger, metrics *prometheus.Registry) (api.Submissions, func(), error) {
+	if o.off {
+		return nil, func() {}, nil
+	}
+	if o.keepFor != 0 && o.keep == "" {
+		return nil, nil, misuse("--keep-for is about what --keep DIR keeps")
+	}
+	pool, err := o.inspection.pool()
+	if err != nil {
+		return nil, nil, err
+	}
+	ask := storeAsker(s)
+	queue, err := submit.Open(submit.Options{Dir: filepath.Join(data, "queue"), Pool: pool, Workers: o.inspection.workers, Recorder: s, Keep: o.keep, KeepFor: o.keepFor, Log: log,
+		Inspected: func(ctx context.Context, h intel.Hash) (bool, error) {
+			r, err := ask(ctx, h, []dossier.Section{dossier.Inspection})
+			return isInspected(r), err
+		}})
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	metrics.MustRegister(queue)
+	running, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		queue.Run(running)
+	}()
+	return queue, func() { stop(); <-done; pool.Close() }, nil
 }
 
 // parseBytes reads a number of bytes with a unit.

@@ -43,6 +43,7 @@ type serveOptions struct {
 	requestTimeout time.Duration
 	listening      func(url string) // told when it listens; nil: nobody
 	arrivals       arrivals
+	submissions    submissions
 }
 
 func newServe() *cobra.Command {
@@ -86,6 +87,7 @@ Exit codes: 0 stopped when told to; 1 failure; 2 misuse.`,
 		_ = cmd.MarkFlagFilename(file)
 	}
 	o.arrivals.flags(cmd)
+	o.submissions.flags(cmd)
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
@@ -168,7 +170,13 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	// Runs end before the store closes; what they recorded stays.
 	defer func() { endFeeds(); <-fetching; runner.Close() }()
 	metrics := prometheus.NewRegistry()
-	handler := newHandler(s, gates, runner, o.openLookups, log, metrics, serve.Options{Logger: log, Timeout: o.requestTimeout})
+	queue, closeQueue, err := o.submissions.start(ctx, o.data, s, log, metrics)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	defer closeQueue() // before the store is closed
+	handler := newHandler(s, gates, runner, queue, o.openLookups, log, metrics, serve.Options{Logger: log, Timeout: o.requestTimeout})
 	arriving, stop := context.WithCancel(ctx)
 	wait, err := o.arrivals.start(arriving, s, log, metrics)
 	if err != nil {
@@ -226,7 +234,7 @@ func isLoopback(host string) bool {
 }
 
 // newHandler puts api and web before one store.
-func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, open bool, log *slog.Logger, metrics *prometheus.Registry, o serve.Options) http.Handler {
+func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, files api.Submissions, open bool, log *slog.Logger, metrics *prometheus.Registry, o serve.Options) http.Handler {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_disk_bytes", Help: "Live data on disk."}, func() float64 { return float64(s.Stats().DiskBytes) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_store_memory_bytes", Help: "Caches and write buffers of the store."}, func() float64 { return float64(s.Stats().MemoryBytes) }))
@@ -239,8 +247,8 @@ func newHandler(s *store.Store, gates *access.Access, feeds *feed.Runner, open b
 		web.RegisterFeeds(mux, web.Config{Gate: gate, Logger: log}, feeds)
 	}
 	api.Register(mux, api.Config{View: view, Recorder: s, Ready: s.Ready, Gate: gate, Metrics: metrics, Logger: log,
-		CacheBytes: cachesFor(machineMemory()).answers})
-	web.Register(mux, web.Config{View: view, Gate: gate, Logger: log, FindHashes: source.FindHashes})
+		CacheBytes: cachesFor(machineMemory()).answers, Submissions: files})
+	web.Register(mux, web.Config{View: view, Gate: gate, Logger: log, FindHashes: source.FindHashes, Submissions: files})
 	o.Metrics = metrics
 	return serve.Handler(mux, o)
 }

@@ -107,14 +107,14 @@ Exit codes: 0 done; 1 failure; 2 misuse.`,
 	f.StringVar(&plan, "plan", "", "the `PLAN`, commercial or trial (commercial for a new account)")
 	f.Uint64Var(&quota, "quota", 0, "`N` look-ups a day, UTC (a new account: 1000000, on trial 1000)")
 	f.StringVar(&expires, "expires", "365d", "how long the token lives, a `TIME` as 90d or 12h; at most 365d")
-	f.StringSliceVar(&scopes, "scope", []string{"lookup"}, "what the token may do, `SCOPES`: lookup, ingest, admin")
+	f.StringSliceVar(&scopes, "scope", []string{"lookup"}, "what the token may do, `SCOPES`: lookup, submit (files to be inspected), ingest (observations), admin")
 	f.StringVar(&clearance, "clearance", "red", "the strictest TLP `MARKING` that the account may see: clear, green, amber, amber+strict, red")
 	f.StringVar(&clientCert, "client-cert", "", "bind the token to the TLS client certificate in `FILE` (PEM)")
 	f.BoolVar(&replace, "replace", false, "revoke the account's other tokens")
 	f.BoolVar(&asJSON, "json", false, "print the token with its id, account and end as JSON")
 	_ = cmd.MarkFlagFilename("client-cert")
 	complete(cmd, "plan", string(access.Commercial), string(access.Trial))
-	completeList(cmd, "scope", string(access.Lookup), string(access.Ingest), string(access.Admin))
+	completeList(cmd, "scope", string(access.Lookup), string(access.Submit), string(access.Ingest), string(access.Admin))
 	complete(cmd, "clearance", markings...)
 	return cmd
 }

@@ -54,6 +54,7 @@ type Scope string
 // The scopes.
 const (
 	Lookup Scope = "lookup" // ask
+	Submit Scope = "submit" // send files to be inspected
 	Ingest Scope = "ingest" // send observations
 	Admin  Scope = "admin"  // everything
 )
@@ -253,8 +254,8 @@ func (a *Access) Create(n NewToken) (secret string, t Token, err error) {
 		n.Scopes = []Scope{Lookup}
 	}
 	for _, s := range n.Scopes {
-		if s != Lookup && s != Ingest && s != Admin {
-			return "", Token{}, &intel.Refusal{Field: "scope", Reason: fmt.Sprintf("%q is no scope; lookup, ingest or admin", s)}
+		if s != Lookup && s != Submit && s != Ingest && s != Admin {
+			return "", Token{}, &intel.Refusal{Field: "scope", Reason: fmt.Sprintf("%q is no scope; lookup, submit, ingest or admin", s)}
 		}
 	}
 	random := make([]byte, 32)

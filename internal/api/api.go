@@ -37,6 +37,8 @@ type Config struct {
 	Gate     *serve.Gate
 	Metrics  *prometheus.Registry // served at /metrics; nil: none
 	Logger   *slog.Logger
+	// Submissions takes files in; nil: none are taken.
+	Submissions Submissions
 	// CacheBytes bounds the answers kept ready; 0 means 64 MiB.
 	CacheBytes int
 }
@@ -89,6 +91,10 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/api/v1/search/domain", a.searchAddress(domainAddress))
 	get("/api/v1/search/ip", a.searchAddress(ipAddress))
 	get("/api/v1/search/url", a.searchAddress(urlAddress))
+	if c.Submissions != nil {
+		mux.Handle("/api/v1/scan/file", serve.Methods(http.MethodPost, http.HandlerFunc(a.scanFile)))
+		mux.Handle("/api/v1/getresult/file", serve.Methods(http.MethodPost, http.HandlerFunc(a.getResult)))
+	}
 	mux.HandleFunc("/api/publications/get_one", a.publication)
 	mux.Handle("/api/observations", serve.Methods(http.MethodPost, http.HandlerFunc(a.observations)))
 	mux.Handle("/api/events", serve.Methods(http.MethodPost, http.HandlerFunc(a.events)))

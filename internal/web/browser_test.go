@@ -237,7 +237,7 @@ var portalPanels = []string{
 	"Similar files",
 	"Data Feeds",
 	"Hosts",
-	"Conflicting hashes",
+	"Inspection", "Conflicting hashes",
 }
 
 // hostile are texts that a page must show and not obey.

@@ -51,15 +51,22 @@ type field struct {
 
 // hashBody is the dossier as the page shows it.
 type hashBody struct {
-	Hash     string
-	Zone     intel.Zone
-	Label    string
-	Score    int
-	Reasons  []string
-	RedZone  bool
-	Overview []field
-	Reports  []report
-	Panels   []panel
+	Hash       string
+	Zone       intel.Zone
+	Label      string
+	Score      int
+	Reasons    []string
+	RedZone    bool
+	Overview   []field
+	Reports    []report
+	Panels     []panel
+	Inspecting bool // it was submitted, and its inspection is not done
+}
+
+// unknownBody is the page of a file of which nothing is known.
+type unknownBody struct {
+	Hash       string
+	Inspecting bool
 }
 
 // report is a publication that names the file.
@@ -85,17 +92,24 @@ func (w *web) hash(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, canonical, http.StatusMovedPermanently)
 		return
 	}
+	inspecting := w.inspecting(rw, h)
 	d, err := w.build(r, id, h, dossier.AllSections())
 	if errors.Is(err, intel.ErrUnknown) {
-		p := page{Title: "Unknown " + h.String(), Account: id.Account.Name, Query: h.String(), Body: h.String()}
-		w.render(rw, r, http.StatusNotFound, "unknown.html", p)
+		p := page{Title: "Unknown " + h.String(), Account: id.Account.Name, Query: h.String(), Body: unknownBody{h.String(), inspecting}}
+		status := http.StatusNotFound
+		if inspecting {
+			p.Title, status = "Being inspected "+h.String(), http.StatusOK
+		}
+		w.render(rw, r, status, "unknown.html", p)
 		return
 	}
 	if err != nil {
 		w.fail(rw, r, err)
 		return
 	}
-	w.render(rw, r, http.StatusOK, "hash.html", page{Title: d.Verdict.Zone.Label() + " " + h.String(), Account: id.Account.Name, Query: h.String(), Body: bodyOf(d)})
+	body := bodyOf(d)
+	body.Inspecting = inspecting
+	w.render(rw, r, http.StatusOK, "hash.html", page{Title: d.Verdict.Zone.Label() + " " + h.String(), Account: id.Account.Name, Query: h.String(), Body: body})
 }
 
 // rowsBody is one page of one section's rows.

@@ -32,6 +32,8 @@ type Config struct {
 	Logger *slog.Logger
 	// FindHashes returns the hashes that stand in any text.
 	FindHashes func(text []byte) []intel.Hash
+	// Submissions takes files in; nil: none are taken.
+	Submissions Submissions
 }
 
 //go:embed templates static
@@ -56,6 +58,9 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/hash/{hash}/{section}", w.rows)
 	get("/publication/{id}", w.publication)
 	mux.HandleFunc("/search", w.search)
+	if c.Submissions != nil {
+		mux.Handle("/submit", serve.Methods(http.MethodPost, w.sameOrigin(w.submit)))
+	}
 	mux.HandleFunc("/sign-in", w.signIn)
 	mux.Handle("/sign-out", serve.Methods(http.MethodPost, w.sameOrigin(w.signOut)))
 	mux.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
@@ -159,12 +164,17 @@ func (w *web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	w.render(rw, r, f.Status, "failure.html", p)
 }
 
+// homeBody is what the first page shows beside the search.
+type homeBody struct {
+	Submit bool // whether the account may submit a file
+}
+
 func (w *web) home(rw http.ResponseWriter, r *http.Request) {
 	id := w.identify(rw, r)
 	if id == nil {
 		return
 	}
-	w.render(rw, r, http.StatusOK, "home.html", page{Title: "Spoor", Account: id.Account.Name})
+	w.render(rw, r, http.StatusOK, "home.html", page{Title: "Spoor", Account: id.Account.Name, Body: homeBody{Submit: w.Submissions != nil && id.May(access.Submit)}})
 }
 
 // maxSearch bounds the text of a search, and maxFound the hashes that one page answers.

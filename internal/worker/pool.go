@@ -164,6 +164,7 @@ func (p *Pool) start() (_ *child, err error) {
 		c.scratch = append(c.scratch, f)
 	}
 	c.cmd = exec.Command(p.c.Command[0], p.c.Command[1:]...)
+	c.cmd.Args[0] = os.Args[0] // as this program was called
 	c.cmd.Env = []string{"GOTRACEBACK=single", "GODEBUG=madvdontneed=1"}
 	c.cmd.Dir = filepath.VolumeName(os.TempDir()) + string(filepath.Separator)
 	c.cmd.Stderr = c.stderr

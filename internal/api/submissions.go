@@ -1,0 +1,183 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"spoor/internal/access"
+	"spoor/internal/dossier"
+	"spoor/internal/intel"
+	"spoor/internal/serve"
+	"spoor/internal/submit"
+	"spoor/wire"
+)
+
+// Submissions is what the API needs of the queue of files to inspect.
+type Submissions interface {
+	Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (submit.Ticket, error)
+	State(h intel.Hash) (s submit.State, file intel.Hashes, ok bool)
+	Wait(ctx context.Context, h intel.Hash)
+}
+
+// How long a submission waits for its inspection before it is answered with what is known by then.
+const (
+	defaultWait = 10 * time.Second
+	maxWait     = 25 * time.Second // less than a request may take
+)
+
+// scanSections are those of the answer about a submitted file.
+var scanSections = append(slices.Clone(pageSections[1:]), dossier.Inspection) // without LicenseInfo
+
+// complete is the status of a file that has been inspected; the others are those of the queue.
+const complete = "complete"
+
+// scanFile answers POST /api/v1/scan/file?filename=: the body is the file. It counts as one request of the quota.
+func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
+	id, err := a.Gate.Identify(r, access.Submit)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	q := &ask{id: id, v1: true}
+	s, err := readScan(r)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	if r.ContentLength > submit.MaxFile {
+		bodyFailed(w, r, fmt.Errorf("the file is %w: %d bytes, at most %d", serve.ErrTooLarge, r.ContentLength, submit.MaxFile))
+		return
+	}
+	usage, err := a.Gate.Access.Use(id.Account, 1)
+	if err != nil {
+		a.fail(w, r, q, usage, err)
+		return
+	}
+	body := serve.Body(w, r, submit.MaxFile)
+	// The body has its own times; what follows has those of the request.
+	ctx := context.WithoutCancel(r.Context())
+	ticket, err := a.Submissions.Submit(ctx, body, s.name, s.marking, s.again)
+	if errors.Is(err, submit.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
+	}
+	if err != nil {
+		bodyFailed(w, r, bodyError(err))
+		return
+	}
+	if !ticket.Done && s.wait > 0 {
+		wait, cancel := context.WithTimeout(r.Context(), s.wait)
+		a.Submissions.Wait(wait, ticket.File.SHA256)
+		cancel()
+	}
+	q.clearance = id.Account.Clearance
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	a.scanned(ctx, w, r, q, usage, ticket.File.SHA256, &ticket)
+}
+
+// scanRequest is the query of a submission.
+type scanRequest struct {
+	name    string
+	marking intel.Marking
+	again   bool
+	wait    time.Duration
+}
+
+func readScan(r *http.Request) (s scanRequest, err error) {
+	values, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return s, err
+	}
+	s.wait = defaultWait
+	for name, v := range values {
+		if len(v) > 1 {
+			return s, &intel.Refusal{Field: cut(name), Reason: "given more than once"}
+		}
+		switch name {
+		case "filename":
+			if len(v[0]) > intel.MaxText {
+				return s, &intel.Refusal{Field: name, Reason: fmt.Sprintf("longer than %d bytes", intel.MaxText)}
+			}
+			s.name = v[0]
+		case "marking":
+			if err := s.marking.UnmarshalText([]byte(v[0])); err != nil {
+				return s, &intel.Refusal{Field: name, Reason: err.Error()}
+			}
+		case "again":
+			if s.again, err = strconv.ParseBool(v[0]); err != nil {
+				return s, &intel.Refusal{Field: name, Reason: fmt.Sprintf("%q is neither true nor false", cut(v[0]))}
+			}
+		case "wait":
+			n, err := strconv.Atoi(v[0])
+			if s.wait = time.Duration(n) * time.Second; err != nil || n < 0 || s.wait > maxWait {
+				return s, &intel.Refusal{Field: name, Reason: fmt.Sprintf("%q is no whole number of seconds within 0 to %d", cut(v[0]), int(maxWait.Seconds()))}
+			}
+		}
+	}
+	return s, nil
+}
+
+// getResult answers POST /api/v1/getresult/file?request=HASH: how far a submitted file is, and what is known of it.
+func (a *api) getResult(w http.ResponseWriter, r *http.Request) {
+	id, err := a.Gate.Identify(r, access.Lookup)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	request, err := requestOf(r)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	h, err := intel.ParseHash(request)
+	if err != nil {
+		serve.Fail(w, r, err)
+		return
+	}
+	q := &ask{id: id, v1: true, question: question{clearance: id.Account.Clearance}}
+	usage, err := a.Gate.Access.Use(id.Account, 1)
+	if err != nil {
+		a.fail(w, r, q, usage, err)
+		return
+	}
+	a.scanned(r.Context(), w, r, q, usage, h, nil)
+}
+
+// scanned answers with what is known of a file and how far its inspection is.
+func (a *api) scanned(ctx context.Context, w http.ResponseWriter, r *http.Request, q *ask, u access.Usage, h intel.Hash, t *submit.Ticket) {
+	state, file, waits := a.Submissions.State(h)
+	report := &wire.HashReport{Zone: wire.Grey, FileGeneralInfo: &wire.FileGeneralInfo{RelatedAptReports: []wire.Report{}, FileStatus: "NotCategorized"}}
+	status := string(state)
+	d, err := dossier.Build(ctx, a.View(q.clearance), h, dossier.Query{Sections: scanSections})
+	switch {
+	case errors.Is(err, intel.ErrUnknown) && (waits || t != nil):
+		if t != nil {
+			file = t.File
+			report.FileGeneralInfo.Size = &t.Size
+		}
+		g := report.FileGeneralInfo
+		g.Md5, g.Sha1, g.Sha256 = upper(file.MD5), upper(file.SHA1), upper(file.SHA256)
+	case err != nil:
+		a.fail(w, r, q, u, err)
+		return
+	default:
+		report = encoder{wire.Seconds}.report(d)
+		report.FileGeneralInfo.FileStatus = fileStatus(d)
+	}
+	if !waits {
+		status = string(submit.Waiting)
+		if slices.ContainsFunc(report.Inspection, func(p wire.Property) bool { return p.Name == string(intel.Inspected) }) {
+			status = complete
+		}
+	}
+	report.Status = status
+	serve.QuotaHeaders(w, u)
+	w.Header()["Cache-Control"] = noStore
+	writeJSON(w, r, http.StatusOK, report)
+}

@@ -1,0 +1,101 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"time"
+
+	"spoor/internal/access"
+	"spoor/internal/intel"
+	"spoor/internal/serve"
+	"spoor/internal/submit"
+)
+
+// Submissions is what the pages need of the queue of files to inspect.
+type Submissions interface {
+	Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (submit.Ticket, error)
+	State(h intel.Hash) (s submit.State, file intel.Hashes, ok bool)
+	Wait(ctx context.Context, h intel.Hash)
+}
+
+// formBytes is how much a form may be larger than the file in it.
+const formBytes = 1 << 20
+
+// shortWait is how long a submission waits for its inspection, so that most lead to a page that is whole.
+const shortWait = 5 * time.Second
+
+// submit takes the file of the form in and leads to its page.
+func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
+	id, err := w.Gate.Identify(reading(r), access.Submit) // a browser's session counts here: the form came from this server
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	r.Body = io.NopCloser(serve.Body(rw, r, submit.MaxFile+formBytes))
+	form, err := r.MultipartReader()
+	if err != nil {
+		w.fail(rw, r, &intel.Refusal{Reason: "the form cannot be read: " + err.Error()})
+		return
+	}
+	part, err := filePart(form)
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	var ticket submit.Ticket
+	_, err = w.Gate.Access.Counted(id.Account, func() (err error) {
+		ticket, err = w.Submissions.Submit(context.WithoutCancel(r.Context()), part, part.FileName(), intel.TLPClear, false)
+		return err
+	})
+	switch {
+	case errors.Is(err, submit.ErrTooLarge):
+		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
+	case err == nil && ticket.Size == 0 && part.FileName() == "":
+		err = &intel.Refusal{Reason: "no file was chosen"}
+	}
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), shortWait)
+	defer cancel()
+	w.Submissions.Wait(ctx, ticket.File.SHA256)
+	http.Redirect(rw, r, "/hash/"+ticket.File.SHA256.String(), http.StatusSeeOther)
+}
+
+// filePart finds the file in a form.
+func filePart(form *multipart.Reader) (*multipart.Part, error) {
+	const most = 16 // fields before it
+	for range most {
+		part, err := form.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, &intel.Refusal{Reason: "the form cannot be read: " + err.Error()}
+		}
+		if part.FormName() == "file" {
+			return part, nil
+		}
+	}
+	return nil, &intel.Refusal{Field: "file", Reason: "there is no file in the form"}
+}
+
+// lookAgain is after how many seconds the page of a file that is being inspected is asked for again, by the browser itself.
+const lookAgain = "3"
+
+// inspecting reports whether a file waits for its inspection or is at it; then the page is asked for again.
+func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash) bool {
+	if w.Submissions == nil {
+		return false
+	}
+	_, _, waits := w.Submissions.State(h)
+	if waits {
+		rw.Header().Set("Refresh", lookAgain)
+	}
+	return waits
+}
