@@ -153,13 +153,17 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		switch {
 		case in.again:
 		case o.ndjson:
-			in.result, err = pool.Inspect(ctx, f, job, func(o intel.Observation) error {
+			tell := func(o intel.Observation) error {
 				printing.Lock()
 				defer printing.Unlock()
 				return encoder.Encode(o)
-			})
+			}
+			in.result, err = pool.Inspect(ctx, f, job, tell)
+			for _, o := range submit.Names(in.result.File, job, job.Name) {
+				err = errors.Join(err, tell(o))
+			}
 		default:
-			in.result, _, err = submit.Record(ctx, pool, rec, f, job)
+			in.result, err = submit.Record(ctx, pool, rec, f, job)
 		}
 		if err != nil || o.ndjson {
 			return err

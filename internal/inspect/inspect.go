@@ -44,7 +44,7 @@ var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory:
 type File struct {
 	io.ReaderAt
 	Size int64
-	Name string // as it was handed in; may be empty
+	Name string // as it was handed in; may be empty. It names what a container without names holds, and is not told itself
 }
 
 // Scanner is asked of every file, the one handed in and each member. level is -1 for the file handed in; of a member, all bytes stand in the
@@ -91,11 +91,6 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 		return w.sum, fmt.Errorf("reading the file: %w", err)
 	}
 	w.sum.File, w.sum.Size = hashes, n
-	if name := BaseName(f.Name); name != "" {
-		if err := w.tell(hashes, intel.Sighting{Name: name}); err != nil {
-			return w.sum, err
-		}
-	}
 	w.seen[hashes.SHA256] = struct{}{}
 	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, -1); err != nil {
 		return w.sum, err

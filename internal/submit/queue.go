@@ -20,7 +20,6 @@ import (
 	"spoor/internal/ingest"
 	"spoor/internal/inspect"
 	"spoor/internal/intel"
-	"spoor/internal/source"
 	"spoor/internal/worker"
 )
 
@@ -226,7 +225,7 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, name string, m intel.Ma
 			return t, err
 		}
 		if t.Done {
-			return t, q.named(ctx, &entry{File: t.File, Names: []string{name}, Marking: m, At: time.Now()}, 0)
+			return t, record(ctx, q.o.Recorder, Names(t.File, worker.Job{Now: time.Now(), Marking: m}, name)...)
 		}
 	}
 	if err := f.Sync(); err != nil {
@@ -410,14 +409,18 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 	}
 	if e.Attempts > maxAttempts {
 		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
-		return "stopped", q.tell(ctx, e, intel.Attribute{Name: intel.InspectionNote, Value: note}, intel.Attribute{Name: intel.Inspected, Value: "revision " + inspect.Revision})
+		var said []intel.Observation
+		for _, a := range []intel.Attribute{{Name: intel.InspectionNote, Value: note}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
+			said = append(said, intel.Observation{Source: intel.Source{Type: intel.InspectionSource, Name: worker.SourceName, Marking: e.Marking}, Time: j.Now, File: e.File, Fact: a})
+		}
+		return "stopped", record(ctx, q.o.Recorder, said...)
 	}
 	f, err := os.Open(q.bytesPath(e.id))
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	r, _, err := Record(ctx, q.o.Pool, q.o.Recorder, f, j)
+	r, err := Record(ctx, q.o.Pool, q.o.Recorder, f, j)
 	if err != nil {
 		return "", err
 	}
@@ -426,38 +429,10 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 		outcome = "stopped"
 		q.o.Log.Warn("inspection stopped", "file", e.File.SHA256.String(), "reason", r.Stopped)
 	}
-	return outcome, q.named(ctx, e, 1)
-}
-
-// named records the names under which a file was submitted, from the given one on.
-func (q *Queue) named(ctx context.Context, e *entry, from int) error {
 	q.mu.Lock()
-	names := slices.Clone(e.Names)
+	names = slices.Clone(e.Names) // some may have come meanwhile
 	q.mu.Unlock()
-	var facts []intel.Fact
-	for _, n := range names[min(from, len(names)):] {
-		if n = inspect.BaseName(n); n != "" {
-			facts = append(facts, intel.Sighting{Name: n})
-		}
-	}
-	return q.tell(ctx, e, facts...)
-}
-
-func (q *Queue) tell(ctx context.Context, e *entry, facts ...intel.Fact) error {
-	if len(facts) == 0 {
-		return nil
-	}
-	im := ingest.Importer{Recorder: q.o.Recorder}
-	_, err := im.Take(ctx, func(sink source.Sink, _ *ingest.Summary) error {
-		for _, fact := range facts {
-			o := intel.Observation{Source: intel.Source{Type: intel.InspectionSource, Name: worker.SourceName, Marking: e.Marking}, Time: e.At, File: e.File, Fact: fact}
-			if err := errors.Join(o.Check(), sink.Observe(o)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return err
+	return outcome, record(ctx, q.o.Recorder, Names(e.File, j, names...)...)
 }
 
 // release lets the bytes of an inspected file go, or lays them where they are kept. What fails is told in the log and costs only the bytes.

@@ -321,8 +321,6 @@ func told(f intel.Fact) bool {
 	switch t := f.(type) {
 	case intel.Attribute, intel.Signature, intel.Certificate, intel.FuzzyHash, intel.Detection:
 		return true
-	case intel.Sighting:
-		return t.Host == "" && t.Path == ""
 	case intel.Relation:
 		return t.Verb == intel.Contains
 	}
