@@ -102,7 +102,12 @@ func columnOf(name string) (kind column, known bool) {
 	if kind, known = columnSpellings[plain]; known {
 		return kind, true
 	}
-	if namesNoFile(name) {
+	other := false // what the row's file makes, or what is no threat
+	words(name, func(w string) bool {
+		other = other || w == "log" || w == "decoy" || w == "dropped" || strings.HasPrefix(w, "victim") || strings.HasPrefix(w, "target") || strings.HasPrefix(w, "legit")
+		return true
+	})
+	if other || namesNoFile(name) {
 		return columnNone, true
 	}
 	has := func(s string) bool { return strings.Contains(plain, s) }
@@ -537,6 +542,7 @@ type csvReader struct {
 	lastDay []byte
 	since   time.Time
 	address []string
+	reports []intel.Publication // that the rows are part of
 }
 
 func readCSV(r *reader) error {
@@ -702,7 +708,7 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 		return nil
 	}
 	r.result.Used++
-	var l listed
+	l := listed{reports: slices.Clone(c.reports)}
 	if !plain {
 		c.facts(&l, cells)
 	}
@@ -713,7 +719,7 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	}
 	files := c.found.files()
 	if len(files) > 1 {
-		l = listed{threat: l.threat, since: l.since, reports: l.reports, engine: l.engine} // what else is said is not said of each
+		l = listed{zone: l.zone, threat: l.threat, since: l.since, reports: l.reports, engine: l.engine} // what else is said is not said of each
 	} else if len(files) == 1 {
 		// Addresses stand in the order of the columns; those of a row with one kind of them are told of the file.
 		switch len(c.address) {
@@ -840,7 +846,9 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 		}
 		switch kind {
 		case columnName:
-			l.name(string(cell))
+			for _, name := range fileNames(string(cell)) {
+				l.name(name)
+			}
 		case columnSize:
 			l.size(string(cell))
 		case columnFileType:
@@ -875,7 +883,9 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 	}
 	if c.own != "" && l.threat != "" {
 		l.engine = c.engine
-	} else if detected != "" {
+	} else if clean := notDetected(detected); clean && c.r.o.Zone > intel.Gray {
+		l.zone = intel.Gray // a clean file that the malware brings or abuses
+	} else if detected != "" && !clean {
 		l.threat, l.engine = detected, cmp.Or(detectedBy, c.feed)
 	}
 	before, inComment := linkIn(comment)
@@ -888,6 +898,28 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 			l.reports = append(l.reports, p)
 		}
 	}
+}
+
+// fileNames returns the names in a cell, which are several where each stands in backquotes.
+func fileNames(cell string) []string {
+	parts := strings.Split(cell, "`")
+	if len(parts) < 3 || len(parts)%2 == 0 {
+		return []string{cell}
+	}
+	var names []string
+	for i := 1; i < len(parts); i += 2 {
+		names = append(names, parts[i])
+	}
+	return names
+}
+
+// notDetected reports whether a list says in the place of a detection's name that the engine finds nothing.
+func notDetected(name string) bool {
+	switch strings.ToLower(strings.Trim(name, "_*. ")) {
+	case "clean", "benign", "undetected", "not detected", "legitimate", "legit", "no detection":
+		return true
+	}
+	return false
 }
 
 // engineOf returns who gave the names in a column: "ESET" of "ESET detection name".

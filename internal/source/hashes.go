@@ -163,7 +163,11 @@ func readHashList(r *reader) error {
 	found := foundHashes{}
 	no := listOfCertificates(r.name)
 	var about reportPart
-	return r.each(func(line []byte, number int64) error {
+	table := newReportTable(r, feed)
+	err := r.each(func(line []byte, number int64) error {
+		if taken, err := table.take(line, number, &about, no); taken || err != nil {
+			return err
+		}
 		found.reset()
 		found.add(line)
 		if about.line(line, len(found.all) > 0) {
@@ -186,9 +190,6 @@ func readHashList(r *reader) error {
 		}
 		if len(found.all) == 0 {
 			if line[0] == '|' {
-				if headingLine(line) && namesNoFile(string(line)) {
-					no = true
-				}
 				return addressCells(r, line, number, feed)
 			}
 			address, threat := addressLine(string(line))
@@ -199,6 +200,7 @@ func readHashList(r *reader) error {
 				r.result.Other++
 				return nil
 			}
+			about.prose = false
 			r.result.Used++
 			return r.list(number, feed, entry{address: address, threat: threat})
 		}
@@ -224,12 +226,18 @@ func readHashList(r *reader) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return table.flush(no)
 }
 
 // reportPart follows a report: what its last heading and the link below that say of the lines to come.
 type reportPart struct {
 	heading     string // that has no link yet
 	prose       bool   // the line before was a sentence
+	asciidoc    bool   // a heading of AsciiDoc was met
+	code        string // the mark that ends the block of code that the lines are in
 	publication []intel.Publication
 }
 
@@ -237,31 +245,84 @@ type reportPart struct {
 func (p *reportPart) line(line []byte, hashes bool) (link bool) {
 	wasProse := p.prose
 	p.prose = false
-	if line[0] == '=' || line[0] == '#' {
-		text := strings.TrimLeft(string(line[:min(len(line), 2048)]), "=#")
-		marks := min(len(line), 2048) - len(text)
-		if strings.HasPrefix(text, " ") && len(text) < 300 {
-			if marks <= 2 {
-				p.heading = strings.TrimSpace(strings.TrimRight(text, "=# "))
-			}
-			return false
+	if p.fence(line) {
+		return false
+	}
+	if level := headingOf(line); level > 0 {
+		p.asciidoc = p.asciidoc || line[0] == '='
+		if text := strings.TrimSpace(strings.Trim(string(line), "=# ")); level <= 2 && !plainHeading(text) {
+			p.heading = text
+		}
+		return false
+	}
+	if hashes || line[0] == '|' || line[0] == ':' { // a colon begins an attribute of AsciiDoc
+		return false
+	}
+	text := string(line[:min(len(line), 2048)])
+	before, address := linkIn(text)
+	rest := text[len(before)+len(address):]
+	if _, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "://"); !strings.Contains(path, "/") {
+		if _, next := linkIn(rest); next != "" { // the site where the report is, then the report
+			address, rest = next, rest[strings.Index(rest, next)+len(next):]
 		}
 	}
-	if hashes || line[0] == '|' {
-		return false
-	}
-	before, address := linkIn(string(line[:min(len(line), 2048)]))
-	p.prose = strings.Count(before, " ") >= 4
+	spaces := strings.Count(before, " ")
+	p.prose = spaces >= 4 || wasProse && spaces > 0
 	alone := strings.Trim(strings.Replace(string(line), address, "", 1), " -*<>()[].,:") == ""
-	if address == "" || alone && !wasProse {
+	labelled := strings.HasPrefix(rest, "[") // AsciiDoc's text of a link
+	if address == "" || alone && !wasProse && !labelled {
 		return false
 	}
-	if p.heading != "" {
+	if _, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "://"); p.heading != "" && strings.Contains(path, "/") && !sampleLink(address) {
 		if made, ok := report(p.heading, address); ok {
 			p.publication, p.heading = []intel.Publication{made}, ""
 		}
 	}
-	return alone
+	return alone || labelled
+}
+
+// plainWords are those of headings that only say what kind of thing comes; they are no report's title.
+var plainWords = func() map[string]bool {
+	m := map[string]bool{}
+	for w := range strings.FieldsSeq("file files sample samples hash hashes md5 sha1 sha256 ioc iocs indicator indicators of compromise network host based and or the detection detections " +
+		"name names eset obsolete old new yara snort rule rules domain domains ip address addresses url urls c2 c c2s server servers certificate certificates reference references readme notes " +
+		"mitre att ck techniques table contents summary introduction overview list related other others additional appendix malware filenames paths") {
+		m[w] = true
+	}
+	return m
+}()
+
+// plainHeading reports whether a heading's words are all of that kind.
+func plainHeading(s string) bool {
+	plain := true
+	words(s, func(w string) bool { plain = plainWords[w]; return plain })
+	return plain
+}
+
+// fence reports whether a line is in a block of code, or begins or ends one: of Markdown between ```, of AsciiDoc between lines of dashes or dots.
+func (p *reportPart) fence(line []byte) bool {
+	switch {
+	case p.code != "" && (string(line) == p.code || line[0] == '=' && headingOf(line) > 0): // a heading that is no comment of code: the end was forgotten
+		p.code = ""
+		return line[0] != '='
+	case p.code != "":
+	case bytes.HasPrefix(line, []byte("```")):
+		p.code = "```"
+	case p.asciidoc && len(line) >= 4 && len(line) < 200 && (line[0] == '-' || line[0] == '.') && len(bytes.Trim(line, string(line[:1]))) == 0:
+		p.code = string(line)
+	}
+	return p.code != ""
+}
+
+// headingOf returns the level of a line that is a heading of AsciiDoc or Markdown, 0 of another.
+func headingOf(line []byte) int {
+	if line[0] != '=' && line[0] != '#' || len(line) > 300 {
+		return 0
+	}
+	if text := bytes.TrimLeft(line, "=#"); len(text) > 0 && text[0] == ' ' {
+		return len(line) - len(text)
+	}
+	return 0
 }
 
 // fileNamePattern is a line of a list of file names as signature-base has it, a regular expression and a score; a hash in it is part of a name.
@@ -271,7 +332,7 @@ var fileNamePattern = regexp.MustCompile(`^[^;]*[\\\\.()$^][^;]*;[0-9]{1,3}(;|$)
 func headingLine(line []byte) bool {
 	line = bytes.TrimLeft(line, "=# \t*") // marks of a heading
 	return len(line) < 80 && bytes.IndexByte(line, '=') < 0 && bytes.ContainsFunc(line, unicode.IsLetter) &&
-		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 })
+		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 || len(w) >= 8 && isHex(w) })
 }
 
 // addressCells tells of the addresses that are whole cells of a row of a Markdown or AsciiDoc table.

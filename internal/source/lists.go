@@ -37,7 +37,8 @@ const maxThreat = 200
 
 // name adds a file name; what is no name adds nothing.
 func (l *listed) name(s string) {
-	if s = meaningful(s); s != "" && !strings.EqualFold(s, "unknown") && !strings.EqualFold(s, "none") {
+	s = meaningful(s)
+	if placeholder := len(s) > 1 && s[0] == '<' && s[len(s)-1] == '>'; s != "" && !placeholder && !strings.EqualFold(s, "unknown") && !strings.EqualFold(s, "none") {
 		l.add(intel.OriginalName, intel.BaseName(s))
 	}
 }
@@ -188,6 +189,9 @@ func listAddress(token string, sure bool) (string, bool) {
 	if len(token) < 4 || len(token) > intel.MaxText {
 		return "", false
 	}
+	if live := strings.HasPrefix(token, "http://") || strings.HasPrefix(token, "https://"); live && asciidocLabel(token) {
+		return "", false
+	}
 	s, defanged := refang(token)
 	s = strings.TrimPrefix(strings.TrimPrefix(s, "*."), ".")
 	scheme, rest, hasScheme := strings.Cut(s, "://")
@@ -216,6 +220,9 @@ func listAddress(token string, sure bool) (string, bool) {
 		return "", false
 	}
 	if _, err := netip.ParseAddr(a.Host); err == nil {
+		if i := strings.LastIndexByte(s, '/'); !hasScheme && i > 0 && len(s)-i <= 4 && strings.Trim(s[i+1:], "0123456789") == "" {
+			return "", false // a network
+		}
 		// Three digits and dots may be a version; four parts of it are an address, but for a network's own.
 		return a.URL, !strings.HasSuffix(a.Host, ".0.0.0") && a.Host != "::" && (strings.Contains(s, ".") || strings.Count(s, ":") > 2)
 	}
@@ -247,6 +254,22 @@ func listAddress(token string, sure bool) (string, bool) {
 		return "", false
 	}
 	return a.URL, true
+}
+
+// asciidocLabel reports whether a web address goes on with the text that AsciiDoc shows instead of it, as in "https://a.example/report[our report]".
+func asciidocLabel(address string) bool {
+	i := strings.LastIndexByte(address, '[')
+	if i < 0 {
+		return false
+	}
+	switch label := strings.TrimRight(address[i:], ".,;"); label {
+	case "[.]", "[:]", "[://]", "[/]", "[dot]", "[DOT]", "[at]", "[@]", "[,]":
+		return false
+	default:
+		// What is defanged goes on behind the bracket; so does an IPv6 address.
+		end := strings.IndexByte(label, ']')
+		return end < 0 && !strings.HasPrefix(label, "[.") && !strings.HasPrefix(label, "[:") || end == len(label)-1 && !strings.HasSuffix(address[:i], "//")
+	}
 }
 
 // noFile are words that say, in a heading or a column's name, that the hex below it names no file.
