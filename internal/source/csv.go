@@ -222,6 +222,9 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 	if comment && (len(p.columns) != width || most*10 < rows*9) {
 		p.header = -1 // a sentence with commas
 	}
+	if comment && delimiter == ';' && len(p.columns) == 2 && p.columns[1] == columnComment {
+		p.header = -1 // "MD5;COMMENT": a list of hashes of any kind, with semicolons in their comments too
+	}
 	switch {
 	case tables*2 > rows:
 	case p.header >= 0:
@@ -936,8 +939,10 @@ func engineOf(column string) string {
 
 // sampleLink reports whether a link leads to a sample in a collection, not to a report.
 func sampleLink(link string) bool {
-	for _, host := range [...]string{"://bazaar.abuse.ch/", "://urlhaus.abuse.ch/", "://threatfox.abuse.ch/", "://www.virustotal.com/", "://virustotal.com/", "://app.any.run/",
-		"://tria.ge/", "://www.hybrid-analysis.com/", "://www.joesandbox.com/", "://analyze.intezer.com/"} {
+	for _, host := range [...]string{"://bazaar.abuse.ch/", "://urlhaus.abuse.ch/", "://threatfox.abuse.ch/", "://yaraify.abuse.ch/", "://www.virustotal.com/", "://virustotal.com/",
+		"://app.any.run/", "://any.run/", "://tria.ge/", "://www.hybrid-analysis.com/", "://hybrid-analysis.com/", "://www.joesandbox.com/", "://joesandbox.com/", "://analyze.intezer.com/",
+		"://opentip.kaspersky.com/", "://otx.alienvault.com/indicator/file", "://malshare.com/", "://polyswarm.network/", "://hashlookup.circl.lu/", "://www.unpac.me/",
+		"://metadefender.opswat.com/", "://valhalla.nextron-systems.com/", "://s.threatbook.com/", "://labs.inquest.net/", "://www.filescan.io/", "://vms.drweb.com/"} {
 		if strings.Contains(link, host) {
 			return true
 		}

@@ -15,7 +15,7 @@ import (
 // letter or digit beside them. What is named an imphash or an authentihash is passed over: it is not a file's hash.
 func FindHashes(text []byte) []intel.Hash {
 	var found []intel.Hash
-	eachHexRun(text, func(h intel.Hash, _ int) {
+	eachHexRun(text, func(h intel.Hash, _, _ int) {
 		if !h.IsZero() {
 			found = append(found, h)
 		}
@@ -23,8 +23,8 @@ func FindHashes(text []byte) []intel.Hash {
 	return found
 }
 
-// eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash and its length for one that is nearly a hash.
-func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
+// eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash for one that is nearly a hash; it is text[start:end].
+func eachHexRun(text []byte, f func(h intel.Hash, start, end int)) {
 	for i := 0; i < len(text); {
 		start := i
 		n, ok := 0, true
@@ -42,11 +42,11 @@ func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
 		switch len(word) {
 		case 32, 40, 64:
 			if h, ok := hexHash(word); ok && !otherDigest(text[:start]) && (len(word) == 64 || !gitID(text[:start])) {
-				f(h, len(word))
+				f(h, i-n-len(word), i-n)
 			}
 		case 30, 31, 33, 38, 39, 41, 62, 63, 65:
 			if isHex(word) && !otherDigest(text[:start]) {
-				f(intel.Hash{}, len(word))
+				f(intel.Hash{}, i-n-len(word), i-n)
 			}
 		}
 	}
@@ -153,6 +153,37 @@ func gitID(before []byte) bool {
 	return bytes.HasPrefix(address, []byte("gist.")) || bytes.HasPrefix(address, []byte("raw.githubusercontent.com/")) && bytes.Count(address, []byte("/")) == 3
 }
 
+// inAddress reports whether text[start:end] is a piece of a web address: of the path of a URL, or of a domain's name. There it names a file only in
+// the address of a collection of samples.
+func inAddress(text []byte, start, end int) bool {
+	joint := func(c byte) bool { return c > ' ' && strings.IndexByte("./=-?&%#~+:@]", c) >= 0 }
+	if !(start > 0 && joint(text[start-1])) && !(end < len(text) && text[end] > ' ' && strings.IndexByte("./?&%#~-[", text[end]) >= 0) {
+		return false
+	}
+	const stops = " \t\r\n\"'<>()`|,;{}"
+	from := max(0, start-1024)
+	if i := bytes.LastIndexAny(text[from:start], stops); i >= 0 {
+		from += i + 1
+	}
+	if scheme := addressBegin.FindIndex(text[from:start]); scheme != nil {
+		address, _ := refang(string(text[from+scheme[0] : start]))
+		return !sampleLink(address)
+	}
+	to := min(len(text), end+1024)
+	if i := bytes.IndexAny(text[end:to], stops); i >= 0 {
+		to = end + i
+	}
+	token := string(text[from:to])
+	if !strings.Contains(token, ".") || strings.HasPrefix(token, ".") {
+		return false
+	}
+	_, ok := listAddress(strings.TrimRight(token, ".:"), false)
+	return ok
+}
+
+// addressBegin is the scheme of a URL, which may be written so that nothing follows it.
+var addressBegin = regexp.MustCompile(`(?i)(?:h..ps?|ftps?|fxp|wss?|tcp)(?:://|\[:\]//|\[://\]|\[:/\]/)`)
+
 // readHashList reads a list as the listings of a feed: each line's hashes, or the address that it begins with. Different kinds of hash on one
 // line name one file; only what one line states together is tied together. After the entry there may be a comment, as "HASH;comment - https://report"
 // has it: its words name the threat, its link is a publication. A line of words that say that what follows is no file's hash, such as a key or
@@ -160,10 +191,17 @@ func gitID(before []byte) bool {
 // hashes below; such a link is no entry of the list.
 func readHashList(r *reader) error {
 	feed := r.feed("")
+	if head, _ := r.in.Peek(sniffed); isLicence(r.name, head) {
+		return r.each(func([]byte, int64) error { r.result.Other++; return nil })
+	}
 	found := foundHashes{}
 	no := listOfCertificates(r.name)
 	var about reportPart
 	table := newReportTable(r, feed)
+	var before struct { // the line before
+		bars   int
+		number int64
+	}
 	err := r.each(func(line []byte, number int64) error {
 		if taken, err := table.take(line, number, &about, no); taken || err != nil {
 			return err
@@ -174,7 +212,10 @@ func readHashList(r *reader) error {
 			r.result.Other++
 			return nil
 		}
-		if line[0] == '#' {
+		bars := bytes.Count(line, []byte("|"))
+		row := bars > 1 && bars == before.bars && number == before.number+1
+		before.bars, before.number = bars, number
+		if line[0] == '#' && !row { // a row of the kind of the one before may begin with such a name
 			if headingLine(line) {
 				no = namesNoFile(string(line))
 			}
@@ -211,8 +252,14 @@ func readHashList(r *reader) error {
 		r.result.Used++
 		l := listed{reports: about.publication}
 		if hash, comment, ok := strings.Cut(string(line), ";"); ok && len(hash) <= 64 {
+			if isComment(comment) { // a hash in it is of another file
+				found.reset()
+				found.add(line[:len(hash)])
+			}
 			before, link := linkIn(comment)
-			l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
+			if isComment(before) {
+				l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
+			}
 			if link != "" && !sampleLink(link) {
 				if p, ok := report(l.threat, link); ok {
 					l.reports = append(l.reports, p)
@@ -230,6 +277,25 @@ func readHashList(r *reader) error {
 		return err
 	}
 	return table.flush(no)
+}
+
+// isComment reports whether what follows an entry holds a word that is no hash.
+func isComment(s string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return c == ' ' || c == ';' || c == ',' || c == '\t' }), func(w string) bool {
+		return strings.ContainsFunc(w, unicode.IsLetter) && !isHex([]byte(w))
+	})
+}
+
+// licenceTitles are words at the top of the licences that lie beside public lists.
+var licenceTitles = regexp.MustCompile(`(?i)apache license|permission is hereby granted|redistribution and use in source and binary|gnu (?:lesser |affero )?general public license|` +
+	`creative commons|detection rule license|mozilla public license|this is free and unencumbered software|by exercising the licensed rights`)
+
+// isLicence reports whether a text without hashes is a licence, by its name or its beginning: the addresses in it are no indicators.
+func isLicence(name string, head []byte) bool {
+	base := strings.ToLower(intel.BaseName(name[strings.LastIndexByte(name, '!')+1:]))
+	stem, _, _ := strings.Cut(base, ".")
+	named := stem == "license" || stem == "licence" || stem == "copying" || stem == "copyright" || stem == "notice" || strings.HasPrefix(stem, "license-") || strings.HasPrefix(stem, "licence-")
+	return (named || licenceTitles.Match(head[:min(len(head), 4096)]) && !bytes.Contains(head, []byte("[.]"))) && len(FindHashes(head)) == 0
 }
 
 // reportPart follows a report: what its last heading and the link below that say of the lines to come.

@@ -318,7 +318,8 @@ func (l *jsonList) entry(fields map[string]any) error {
 		case jsonHash:
 			l.hashes.add([]byte(text))
 		case jsonIndicator:
-			if l.hashes.add([]byte(text)); len(FindHashes([]byte(text))) > 0 {
+			before := len(l.hashes.all)
+			if l.hashes.add([]byte(text)); len(l.hashes.all) > before {
 				break
 			}
 			if a, ok := listAddress(text, true); ok {

@@ -325,9 +325,12 @@ type foundHashes struct {
 
 // add takes in what a piece of the place holds.
 func (f *foundHashes) add(text []byte) {
-	eachHexRun(text, func(h intel.Hash, length int) {
+	eachHexRun(text, func(h intel.Hash, start, end int) {
+		if inAddress(text, start, end) {
+			return
+		}
 		if h.IsZero() {
-			f.wrong = append(f.wrong, length)
+			f.wrong = append(f.wrong, end-start)
 			return
 		}
 		f.all = append(f.all, h)
