@@ -655,10 +655,12 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	cells = cells[:min(len(cells), len(c.plan.columns))]
 	typ := valueUnknown
 	for i, cell := range cells {
-		if c.plan.columns[i] == columnType && len(cell) > 0 {
-			if typ == valueUnknown { // of two, such as a type and a category, the first that says something
-				typ = c.typeOf(cell)
-			}
+		switch kind := c.plan.columns[i]; {
+		case len(cell) == 0:
+		case kind == columnType && typ == valueUnknown: // of two, such as a type and a category, the first that says something
+			typ = c.typeOf(cell)
+		case kind == columnComment && otherDigestComment(cell):
+			typ = valueOther
 		}
 	}
 	refused, plain := false, true
@@ -741,6 +743,20 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	return nil
 }
 
+// otherDigestComment reports whether a comment begins with saying that the hash beside it is no file's.
+func otherDigestComment(cell []byte) (yes bool) {
+	n := 0
+	words(string(cell[:min(len(cell), 100)]), func(w string) bool {
+		switch w {
+		case "thumbprint", "thumbprints", "fingerprint", "fingerprints", "imphash", "authentihash", "jarm", "ja3", "ja3s":
+			yes = true
+		}
+		n++
+		return !yes && n < 4
+	})
+	return yes
+}
+
 func (p *csvPlan) name(i int) string {
 	if i < len(p.names) {
 		return clean(p.names[i])
@@ -810,7 +826,7 @@ func (c *csvReader) addresses(cell []byte, sure bool) bool {
 	cell = trimMarks(cell)
 	add := func(s string) bool {
 		a, ok := listAddress(s, sure)
-		if ok && !slices.Contains(c.address, a) && len(c.address) < 1000 {
+		if ok && !slices.Contains(c.address, a) && !sampleLink(a) && len(c.address) < 1000 {
 			c.address = append(c.address, a)
 		}
 		return ok

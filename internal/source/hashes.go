@@ -167,7 +167,7 @@ func inAddress(text []byte, start, end int) bool {
 	}
 	if scheme := addressBegin.FindIndex(text[from:start]); scheme != nil {
 		address, _ := refang(string(text[from+scheme[0] : start]))
-		return !sampleLink(address)
+		return !sampleLink(address) || strings.Contains(address, "/url/") || strings.Contains(address, "/collection/") || strings.Contains(address, "/graph/")
 	}
 	to := min(len(text), end+1024)
 	if i := bytes.IndexAny(text[end:to], stops); i >= 0 {
@@ -234,7 +234,7 @@ func readHashList(r *reader) error {
 				return addressCells(r, line, number, feed)
 			}
 			address, threat := addressLine(string(line))
-			if address == "" {
+			if address == "" || sampleLink(address) {
 				if len(found.wrong) == 0 && headingLine(line) {
 					no = namesNoFile(string(line))
 				}

@@ -315,7 +315,10 @@ func namesNoFile(s string) bool {
 	return no && !file
 }
 
-// found are the hashes of one place of a text.
+// commandOption is how a command line goes on behind an argument of hex.
+var commandOption = regexp.MustCompile(`^ --[a-z]`)
+
+// foundHashes are the hashes of one place of a text.
 type foundHashes struct {
 	all   []intel.Hash
 	one   intel.Hashes
@@ -326,7 +329,7 @@ type foundHashes struct {
 // add takes in what a piece of the place holds.
 func (f *foundHashes) add(text []byte) {
 	eachHexRun(text, func(h intel.Hash, start, end int) {
-		if inAddress(text, start, end) {
+		if inAddress(text, start, end) || commandOption.Match(text[end:min(len(text), end+8)]) {
 			return
 		}
 		if h.IsZero() {
