@@ -82,6 +82,18 @@ func (l *listed) resembles(a intel.FuzzyAlgorithm, s string) {
 	l.fuzzy = append(l.fuzzy, intel.FuzzyHash{Algorithm: a, Value: s})
 }
 
+// signed adds who signed the file. A list does not check signatures, so that none is trusted for it; discredited says that it calls the certificate one
+// that signs malware.
+func (l *listed) signed(signer string, discredited bool) {
+	f := intel.Signature{Signer: cutText(clean(meaningful(signer)), intel.MaxText), Status: intel.NotTrusted}
+	if discredited {
+		f.Status = intel.Discredited
+	}
+	if f.Signer != "" && !slices.Contains(l.signature, f) && len(l.signature) < maxSigners {
+		l.signature = append(l.signature, f)
+	}
+}
+
 // listFile tells of a file of a list: its listing, and all else that the row states of it.
 func (r *reader) listFile(line int64, feed string, l *listed) error {
 	l.threat = cutText(l.threat, maxThreat)
