@@ -102,7 +102,12 @@ func columnOf(name string) (kind column, known bool) {
 	if kind, known = columnSpellings[plain]; known {
 		return kind, true
 	}
-	if namesNoFile(name) {
+	other := false // what the row's file makes, or what is no threat
+	words(name, func(w string) bool {
+		other = other || w == "log" || w == "decoy" || w == "dropped" || strings.HasPrefix(w, "victim") || strings.HasPrefix(w, "target") || strings.HasPrefix(w, "legit")
+		return true
+	})
+	if other || namesNoFile(name) {
 		return columnNone, true
 	}
 	has := func(s string) bool { return strings.Contains(plain, s) }
@@ -216,6 +221,9 @@ func planDelimiter(lines [][]byte, delimiter byte, mapping map[string]string) *c
 	}
 	if comment && (len(p.columns) != width || most*10 < rows*9) {
 		p.header = -1 // a sentence with commas
+	}
+	if comment && delimiter == ';' && len(p.columns) == 2 && p.columns[1] == columnComment {
+		p.header = -1 // "MD5;COMMENT": a list of hashes of any kind, with semicolons in their comments too
 	}
 	switch {
 	case tables*2 > rows:
@@ -537,6 +545,7 @@ type csvReader struct {
 	lastDay []byte
 	since   time.Time
 	address []string
+	reports []intel.Publication // that the rows are part of
 }
 
 func readCSV(r *reader) error {
@@ -646,10 +655,12 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	cells = cells[:min(len(cells), len(c.plan.columns))]
 	typ := valueUnknown
 	for i, cell := range cells {
-		if c.plan.columns[i] == columnType && len(cell) > 0 {
-			if typ == valueUnknown { // of two, such as a type and a category, the first that says something
-				typ = c.typeOf(cell)
-			}
+		switch kind := c.plan.columns[i]; {
+		case len(cell) == 0:
+		case kind == columnType && typ == valueUnknown: // of two, such as a type and a category, the first that says something
+			typ = c.typeOf(cell)
+		case kind == columnComment && otherDigestComment(cell):
+			typ = valueOther
 		}
 	}
 	refused, plain := false, true
@@ -702,7 +713,7 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 		return nil
 	}
 	r.result.Used++
-	var l listed
+	l := listed{reports: slices.Clone(c.reports)}
 	if !plain {
 		c.facts(&l, cells)
 	}
@@ -713,7 +724,7 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 	}
 	files := c.found.files()
 	if len(files) > 1 {
-		l = listed{threat: l.threat, since: l.since, reports: l.reports, engine: l.engine} // what else is said is not said of each
+		l = listed{zone: l.zone, threat: l.threat, since: l.since, reports: l.reports, engine: l.engine} // what else is said is not said of each
 	} else if len(files) == 1 {
 		// Addresses stand in the order of the columns; those of a row with one kind of them are told of the file.
 		switch len(c.address) {
@@ -730,6 +741,20 @@ func (c *csvReader) row(cells [][]byte, number int64) error {
 		}
 	}
 	return nil
+}
+
+// otherDigestComment reports whether a comment begins with saying that the hash beside it is no file's.
+func otherDigestComment(cell []byte) (yes bool) {
+	n := 0
+	words(string(cell[:min(len(cell), 100)]), func(w string) bool {
+		switch w {
+		case "thumbprint", "thumbprints", "fingerprint", "fingerprints", "imphash", "authentihash", "jarm", "ja3", "ja3s":
+			yes = true
+		}
+		n++
+		return !yes && n < 4
+	})
+	return yes
 }
 
 func (p *csvPlan) name(i int) string {
@@ -801,7 +826,7 @@ func (c *csvReader) addresses(cell []byte, sure bool) bool {
 	cell = trimMarks(cell)
 	add := func(s string) bool {
 		a, ok := listAddress(s, sure)
-		if ok && !slices.Contains(c.address, a) && len(c.address) < 1000 {
+		if ok && !slices.Contains(c.address, a) && !sampleLink(a) && len(c.address) < 1000 {
 			c.address = append(c.address, a)
 		}
 		return ok
@@ -840,7 +865,9 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 		}
 		switch kind {
 		case columnName:
-			l.name(string(cell))
+			for _, name := range fileNames(string(cell)) {
+				l.name(name)
+			}
 		case columnSize:
 			l.size(string(cell))
 		case columnFileType:
@@ -875,7 +902,9 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 	}
 	if c.own != "" && l.threat != "" {
 		l.engine = c.engine
-	} else if detected != "" {
+	} else if clean := notDetected(detected); clean && c.r.o.Zone > intel.Gray {
+		l.zone = intel.Gray // a clean file that the malware brings or abuses
+	} else if detected != "" && !clean {
 		l.threat, l.engine = detected, cmp.Or(detectedBy, c.feed)
 	}
 	before, inComment := linkIn(comment)
@@ -888,6 +917,28 @@ func (c *csvReader) facts(l *listed, cells [][]byte) {
 			l.reports = append(l.reports, p)
 		}
 	}
+}
+
+// fileNames returns the names in a cell, which are several where each stands in backquotes.
+func fileNames(cell string) []string {
+	parts := strings.Split(cell, "`")
+	if len(parts) < 3 || len(parts)%2 == 0 {
+		return []string{cell}
+	}
+	var names []string
+	for i := 1; i < len(parts); i += 2 {
+		names = append(names, parts[i])
+	}
+	return names
+}
+
+// notDetected reports whether a list says in the place of a detection's name that the engine finds nothing.
+func notDetected(name string) bool {
+	switch strings.ToLower(strings.Trim(name, "_*. ")) {
+	case "clean", "benign", "undetected", "not detected", "legitimate", "legit", "no detection":
+		return true
+	}
+	return false
 }
 
 // engineOf returns who gave the names in a column: "ESET" of "ESET detection name".
@@ -904,8 +955,10 @@ func engineOf(column string) string {
 
 // sampleLink reports whether a link leads to a sample in a collection, not to a report.
 func sampleLink(link string) bool {
-	for _, host := range [...]string{"://bazaar.abuse.ch/", "://urlhaus.abuse.ch/", "://threatfox.abuse.ch/", "://www.virustotal.com/", "://virustotal.com/", "://app.any.run/",
-		"://tria.ge/", "://www.hybrid-analysis.com/", "://www.joesandbox.com/", "://analyze.intezer.com/"} {
+	for _, host := range [...]string{"://bazaar.abuse.ch/", "://urlhaus.abuse.ch/", "://threatfox.abuse.ch/", "://yaraify.abuse.ch/", "://www.virustotal.com/", "://virustotal.com/",
+		"://app.any.run/", "://any.run/", "://tria.ge/", "://www.hybrid-analysis.com/", "://hybrid-analysis.com/", "://www.joesandbox.com/", "://joesandbox.com/", "://analyze.intezer.com/",
+		"://opentip.kaspersky.com/", "://otx.alienvault.com/indicator/file", "://malshare.com/", "://polyswarm.network/", "://hashlookup.circl.lu/", "://www.unpac.me/",
+		"://metadefender.opswat.com/", "://valhalla.nextron-systems.com/", "://s.threatbook.com/", "://labs.inquest.net/", "://www.filescan.io/", "://vms.drweb.com/"} {
 		if strings.Contains(link, host) {
 			return true
 		}

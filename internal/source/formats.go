@@ -30,6 +30,7 @@ const (
 	OpenIOC      Format = "openioc"
 	CSV          Format = "csv"
 	JSONList     Format = "json-list"
+	YARA         Format = "yara"
 
 	MalwareBazaarCSV Format = "malwarebazaar-csv"
 	ThreatFoxCSV     Format = "threatfox-csv"
@@ -68,5 +69,6 @@ var formats = []format{
 	{name: CSV, help: "a list as CSV, TSV or the like, its columns told by their header", list: true, anonymous: true, sniff: sniffCSVOf(""), read: readCSV},
 	{name: LOLDrivers, help: "LOLDrivers, as YAML or JSON", list: true, sniff: sniffLOLDrivers, read: readLOLDrivers},
 	{name: JSONList, help: "lists as JSON: MalwareBazaar, ThreatFox, URLhaus, Kaspersky's data feeds", list: true, sniff: sniffJSONList, read: readJSONList},
+	{name: YARA, help: "YARA rules: the files whose hashes their meta name", list: true, anonymous: true, sniff: sniffYARA, read: readYARA},
 	{name: HashList, help: "text with hashes in it, a file a line", list: true, anonymous: true, read: readHashList},
 }

@@ -236,3 +236,8 @@ func FuzzLOLDrivers(f *testing.F) {
 	seeds(f, "loldrivers")
 	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Format: LOLDrivers}) })
 }
+
+func FuzzYARA(f *testing.F) {
+	seeds(f, "yara")
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzRead(t, b, Options{Feed: "a feed", Format: YARA}) })
+}

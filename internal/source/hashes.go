@@ -15,7 +15,7 @@ import (
 // letter or digit beside them. What is named an imphash or an authentihash is passed over: it is not a file's hash.
 func FindHashes(text []byte) []intel.Hash {
 	var found []intel.Hash
-	eachHexRun(text, func(h intel.Hash, _ int) {
+	eachHexRun(text, func(h intel.Hash, _, _ int) {
 		if !h.IsZero() {
 			found = append(found, h)
 		}
@@ -23,8 +23,8 @@ func FindHashes(text []byte) []intel.Hash {
 	return found
 }
 
-// eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash and its length for one that is nearly a hash.
-func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
+// eachHexRun calls f for every run of hex digits that is a hash, and with the zero Hash for one that is nearly a hash; it is text[start:end].
+func eachHexRun(text []byte, f func(h intel.Hash, start, end int)) {
 	for i := 0; i < len(text); {
 		start := i
 		n, ok := 0, true
@@ -42,11 +42,11 @@ func eachHexRun(text []byte, f func(h intel.Hash, length int)) {
 		switch len(word) {
 		case 32, 40, 64:
 			if h, ok := hexHash(word); ok && !otherDigest(text[:start]) && (len(word) == 64 || !gitID(text[:start])) {
-				f(h, len(word))
+				f(h, i-n-len(word), i-n)
 			}
 		case 30, 31, 33, 38, 39, 41, 62, 63, 65:
 			if isHex(word) && !otherDigest(text[:start]) {
-				f(intel.Hash{}, len(word))
+				f(intel.Hash{}, i-n-len(word), i-n)
 			}
 		}
 	}
@@ -153,6 +153,37 @@ func gitID(before []byte) bool {
 	return bytes.HasPrefix(address, []byte("gist.")) || bytes.HasPrefix(address, []byte("raw.githubusercontent.com/")) && bytes.Count(address, []byte("/")) == 3
 }
 
+// inAddress reports whether text[start:end] is a piece of a web address: of the path of a URL, or of a domain's name. There it names a file only in
+// the address of a collection of samples.
+func inAddress(text []byte, start, end int) bool {
+	joint := func(c byte) bool { return c > ' ' && strings.IndexByte("./=-?&%#~+:@]", c) >= 0 }
+	if !(start > 0 && joint(text[start-1])) && !(end < len(text) && text[end] > ' ' && strings.IndexByte("./?&%#~-[", text[end]) >= 0) {
+		return false
+	}
+	const stops = " \t\r\n\"'<>()`|,;{}"
+	from := max(0, start-1024)
+	if i := bytes.LastIndexAny(text[from:start], stops); i >= 0 {
+		from += i + 1
+	}
+	if scheme := addressBegin.FindIndex(text[from:start]); scheme != nil {
+		address, _ := refang(string(text[from+scheme[0] : start]))
+		return !sampleLink(address) || strings.Contains(address, "/url/") || strings.Contains(address, "/collection/") || strings.Contains(address, "/graph/")
+	}
+	to := min(len(text), end+1024)
+	if i := bytes.IndexAny(text[end:to], stops); i >= 0 {
+		to = end + i
+	}
+	token := string(text[from:to])
+	if !strings.Contains(token, ".") || strings.HasPrefix(token, ".") {
+		return false
+	}
+	_, ok := listAddress(strings.TrimRight(token, ".:"), false)
+	return ok
+}
+
+// addressBegin is the scheme of a URL, which may be written so that nothing follows it.
+var addressBegin = regexp.MustCompile(`(?i)(?:h..ps?|ftps?|fxp|wss?|tcp)(?:://|\[:\]//|\[://\]|\[:/\]/)`)
+
 // readHashList reads a list as the listings of a feed: each line's hashes, or the address that it begins with. Different kinds of hash on one
 // line name one file; only what one line states together is tied together. After the entry there may be a comment, as "HASH;comment - https://report"
 // has it: its words name the threat, its link is a publication. A line of words that say that what follows is no file's hash, such as a key or
@@ -160,17 +191,31 @@ func gitID(before []byte) bool {
 // hashes below; such a link is no entry of the list.
 func readHashList(r *reader) error {
 	feed := r.feed("")
+	if head, _ := r.in.Peek(sniffed); isLicence(r.name, head) {
+		return r.each(func([]byte, int64) error { r.result.Other++; return nil })
+	}
 	found := foundHashes{}
 	no := listOfCertificates(r.name)
 	var about reportPart
-	return r.each(func(line []byte, number int64) error {
+	table := newReportTable(r, feed)
+	var before struct { // the line before
+		bars   int
+		number int64
+	}
+	err := r.each(func(line []byte, number int64) error {
+		if taken, err := table.take(line, number, &about, no); taken || err != nil {
+			return err
+		}
 		found.reset()
 		found.add(line)
 		if about.line(line, len(found.all) > 0) {
 			r.result.Other++
 			return nil
 		}
-		if line[0] == '#' {
+		bars := bytes.Count(line, []byte("|"))
+		row := bars > 1 && bars == before.bars && number == before.number+1
+		before.bars, before.number = bars, number
+		if line[0] == '#' && !row { // a row of the kind of the one before may begin with such a name
 			if headingLine(line) {
 				no = namesNoFile(string(line))
 			}
@@ -186,19 +231,17 @@ func readHashList(r *reader) error {
 		}
 		if len(found.all) == 0 {
 			if line[0] == '|' {
-				if headingLine(line) && namesNoFile(string(line)) {
-					no = true
-				}
 				return addressCells(r, line, number, feed)
 			}
 			address, threat := addressLine(string(line))
-			if address == "" {
+			if address == "" || sampleLink(address) {
 				if len(found.wrong) == 0 && headingLine(line) {
 					no = namesNoFile(string(line))
 				}
 				r.result.Other++
 				return nil
 			}
+			about.prose = false
 			r.result.Used++
 			return r.list(number, feed, entry{address: address, threat: threat})
 		}
@@ -209,8 +252,14 @@ func readHashList(r *reader) error {
 		r.result.Used++
 		l := listed{reports: about.publication}
 		if hash, comment, ok := strings.Cut(string(line), ";"); ok && len(hash) <= 64 {
+			if isComment(comment) { // a hash in it is of another file
+				found.reset()
+				found.add(line[:len(hash)])
+			}
 			before, link := linkIn(comment)
-			l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
+			if isComment(before) {
+				l.threat = strings.Trim(strings.TrimSpace(before), " -;:(<[")
+			}
 			if link != "" && !sampleLink(link) {
 				if p, ok := report(l.threat, link); ok {
 					l.reports = append(l.reports, p)
@@ -224,12 +273,37 @@ func readHashList(r *reader) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return table.flush(no)
+}
+
+// isComment reports whether what follows an entry holds a word that is no hash.
+func isComment(s string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return c == ' ' || c == ';' || c == ',' || c == '\t' }), func(w string) bool {
+		return strings.ContainsFunc(w, unicode.IsLetter) && !isHex([]byte(w))
+	})
+}
+
+// licenceTitles are words at the top of the licences that lie beside public lists.
+var licenceTitles = regexp.MustCompile(`(?i)apache license|permission is hereby granted|redistribution and use in source and binary|gnu (?:lesser |affero )?general public license|` +
+	`creative commons|detection rule license|mozilla public license|this is free and unencumbered software|by exercising the licensed rights`)
+
+// isLicence reports whether a text without hashes is a licence, by its name or its beginning: the addresses in it are no indicators.
+func isLicence(name string, head []byte) bool {
+	base := strings.ToLower(intel.BaseName(name[strings.LastIndexByte(name, '!')+1:]))
+	stem, _, _ := strings.Cut(base, ".")
+	named := stem == "license" || stem == "licence" || stem == "copying" || stem == "copyright" || stem == "notice" || strings.HasPrefix(stem, "license-") || strings.HasPrefix(stem, "licence-")
+	return (named || licenceTitles.Match(head[:min(len(head), 4096)]) && !bytes.Contains(head, []byte("[.]"))) && len(FindHashes(head)) == 0
 }
 
 // reportPart follows a report: what its last heading and the link below that say of the lines to come.
 type reportPart struct {
 	heading     string // that has no link yet
 	prose       bool   // the line before was a sentence
+	asciidoc    bool   // a heading of AsciiDoc was met
+	code        string // the mark that ends the block of code that the lines are in
 	publication []intel.Publication
 }
 
@@ -237,31 +311,84 @@ type reportPart struct {
 func (p *reportPart) line(line []byte, hashes bool) (link bool) {
 	wasProse := p.prose
 	p.prose = false
-	if line[0] == '=' || line[0] == '#' {
-		text := strings.TrimLeft(string(line[:min(len(line), 2048)]), "=#")
-		marks := min(len(line), 2048) - len(text)
-		if strings.HasPrefix(text, " ") && len(text) < 300 {
-			if marks <= 2 {
-				p.heading = strings.TrimSpace(strings.TrimRight(text, "=# "))
-			}
-			return false
+	if p.fence(line) {
+		return false
+	}
+	if level := headingOf(line); level > 0 {
+		p.asciidoc = p.asciidoc || line[0] == '='
+		if text := strings.TrimSpace(strings.Trim(string(line), "=# ")); level <= 2 && !plainHeading(text) {
+			p.heading = text
+		}
+		return false
+	}
+	if hashes || line[0] == '|' || line[0] == ':' { // a colon begins an attribute of AsciiDoc
+		return false
+	}
+	text := string(line[:min(len(line), 2048)])
+	before, address := linkIn(text)
+	rest := text[len(before)+len(address):]
+	if _, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "://"); !strings.Contains(path, "/") {
+		if _, next := linkIn(rest); next != "" { // the site where the report is, then the report
+			address, rest = next, rest[strings.Index(rest, next)+len(next):]
 		}
 	}
-	if hashes || line[0] == '|' {
-		return false
-	}
-	before, address := linkIn(string(line[:min(len(line), 2048)]))
-	p.prose = strings.Count(before, " ") >= 4
+	spaces := strings.Count(before, " ")
+	p.prose = spaces >= 4 || wasProse && spaces > 0
 	alone := strings.Trim(strings.Replace(string(line), address, "", 1), " -*<>()[].,:") == ""
-	if address == "" || alone && !wasProse {
+	labelled := strings.HasPrefix(rest, "[") // AsciiDoc's text of a link
+	if address == "" || alone && !wasProse && !labelled {
 		return false
 	}
-	if p.heading != "" {
+	if _, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "://"); p.heading != "" && strings.Contains(path, "/") && !sampleLink(address) {
 		if made, ok := report(p.heading, address); ok {
 			p.publication, p.heading = []intel.Publication{made}, ""
 		}
 	}
-	return alone
+	return alone || labelled
+}
+
+// plainWords are those of headings that only say what kind of thing comes; they are no report's title.
+var plainWords = func() map[string]bool {
+	m := map[string]bool{}
+	for w := range strings.FieldsSeq("file files sample samples hash hashes md5 sha1 sha256 ioc iocs indicator indicators of compromise network host based and or the detection detections " +
+		"name names eset obsolete old new yara snort rule rules domain domains ip address addresses url urls c2 c c2s server servers certificate certificates reference references readme notes " +
+		"mitre att ck techniques table contents summary introduction overview list related other others additional appendix malware filenames paths") {
+		m[w] = true
+	}
+	return m
+}()
+
+// plainHeading reports whether a heading's words are all of that kind.
+func plainHeading(s string) bool {
+	plain := true
+	words(s, func(w string) bool { plain = plainWords[w]; return plain })
+	return plain
+}
+
+// fence reports whether a line is in a block of code, or begins or ends one: of Markdown between ```, of AsciiDoc between lines of dashes or dots.
+func (p *reportPart) fence(line []byte) bool {
+	switch {
+	case p.code != "" && (string(line) == p.code || line[0] == '=' && headingOf(line) > 0): // a heading that is no comment of code: the end was forgotten
+		p.code = ""
+		return line[0] != '='
+	case p.code != "":
+	case bytes.HasPrefix(line, []byte("```")):
+		p.code = "```"
+	case p.asciidoc && len(line) >= 4 && len(line) < 200 && (line[0] == '-' || line[0] == '.') && len(bytes.Trim(line, string(line[:1]))) == 0:
+		p.code = string(line)
+	}
+	return p.code != ""
+}
+
+// headingOf returns the level of a line that is a heading of AsciiDoc or Markdown, 0 of another.
+func headingOf(line []byte) int {
+	if line[0] != '=' && line[0] != '#' || len(line) > 300 {
+		return 0
+	}
+	if text := bytes.TrimLeft(line, "=#"); len(text) > 0 && text[0] == ' ' {
+		return len(line) - len(text)
+	}
+	return 0
 }
 
 // fileNamePattern is a line of a list of file names as signature-base has it, a regular expression and a score; a hash in it is part of a name.
@@ -271,7 +398,7 @@ var fileNamePattern = regexp.MustCompile(`^[^;]*[\\\\.()$^][^;]*;[0-9]{1,3}(;|$)
 func headingLine(line []byte) bool {
 	line = bytes.TrimLeft(line, "=# \t*") // marks of a heading
 	return len(line) < 80 && bytes.IndexByte(line, '=') < 0 && bytes.ContainsFunc(line, unicode.IsLetter) &&
-		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 })
+		!slices.ContainsFunc(bytes.Fields(line), func(w []byte) bool { return len(w) > 24 || len(w) >= 8 && isHex(w) })
 }
 
 // addressCells tells of the addresses that are whole cells of a row of a Markdown or AsciiDoc table.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ const (
 	jsonHash
 	jsonIndicator // a hash or an address
 	jsonURL       // of an entry with a hash: where the file came from; else the indicator itself
+	jsonIP
 	jsonName
 	jsonSize
 	jsonFileType
@@ -38,6 +40,7 @@ var jsonFields = map[string]jsonField{
 	"responsesha256": jsonHash, "hash": jsonHash, "filehash": jsonHash, "hashmd5": jsonHash, "hashsha1": jsonHash, "hashsha256": jsonHash,
 	"ioc": jsonIndicator, "iocvalue": jsonIndicator, "indicator": jsonIndicator, "value": jsonIndicator,
 	"url": jsonURL, "urls": jsonURL, "downloadurl": jsonURL, "domain": jsonURL,
+	"ip": jsonIP, "ips": jsonIP,
 	"filename": jsonName, "filenames": jsonName, "originalname": jsonName,
 	"filesize": jsonSize, "size": jsonSize, "responsesize": jsonSize,
 	"filetype": jsonFileType, "type": jsonFileType,
@@ -122,6 +125,7 @@ type jsonList struct {
 	row    listed
 	hashes foundHashes
 	feed   string // of the entry before
+	own    string // that the entries' own fields told last; it gives the threats their names
 }
 
 // fault tells of what ends the reading: of text that is no JSON from here on, as a refusal.
@@ -198,7 +202,7 @@ func (l *jsonList) object(depth int) error {
 }
 
 // partOfEntry are fields with arrays that may come before an entry's hashes.
-var partOfEntry = map[string]bool{"urls": true, "filenames": true, "tags": true, "ip": true, "ips": true, "hashes": true}
+var partOfEntry = map[string]bool{"urls": true, "filenames": true, "tags": true, "ip": true, "ips": true, "hashes": true, "codesign": true}
 
 var errDeepEntry = errors.New("nested too deeply")
 
@@ -292,15 +296,16 @@ func hasHash(fields map[string]any) bool {
 
 // entry tells of one entry.
 func (l *jsonList) entry(fields map[string]any) error {
-	feed := l.r.feed(feedOf(fields))
-	if feed != "" {
+	own := feedOf(fields)
+	feed := l.r.feed(own)
+	if l.own = cmp.Or(own, l.own); feed != "" {
 		l.feed = feed
 	} else if feed = l.feed; feed == "" {
 		return &intel.Refusal{Reason: "its entries do not tell whose list it is: say with --feed NAME"}
 	}
 	file := hasHash(fields)
 	e := &l.row
-	*e = listed{}
+	*e = listed{engine: l.own}
 	l.hashes.reset()
 	var addresses []string
 	add := func(k string, v any) {
@@ -318,7 +323,8 @@ func (l *jsonList) entry(fields map[string]any) error {
 		case jsonHash:
 			l.hashes.add([]byte(text))
 		case jsonIndicator:
-			if l.hashes.add([]byte(text)); len(FindHashes([]byte(text))) > 0 {
+			before := len(l.hashes.all)
+			if l.hashes.add([]byte(text)); len(l.hashes.all) > before {
 				break
 			}
 			if a, ok := listAddress(text, true); ok {
@@ -331,6 +337,12 @@ func (l *jsonList) entry(fields map[string]any) error {
 				e.from = append(e.from, a)
 			case ok:
 				addresses = append(addresses, a)
+			}
+		case jsonIP: // where the file came from, in the file's own entry alone
+			for ip := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == ';' || c == ' ' }) {
+				if a, ok := listAddress(ip, true); ok && file && len(e.from) < intel.MaxIPs {
+					e.from = append(e.from, a)
+				}
 			}
 		case jsonName:
 			e.name(text)
@@ -378,6 +390,14 @@ func (l *jsonList) entry(fields map[string]any) error {
 			add(k, x)
 		}
 	}
+	// MalwareBazaar's certificates of the file, of which those on its blocklist are discredited.
+	certificates, _ := fields["code_sign"].([]any)
+	for _, c := range certificates[:min(len(certificates), maxSigners)] {
+		if c, ok := c.(map[string]any); ok {
+			signer, _ := c["subject_cn"].(string)
+			e.signed(signer, c["cscb_listed"] == true || fmt.Sprint(c["cscb_listed"]) == "true")
+		}
+	}
 	line := l.r.result.Records
 	for _, n := range l.hashes.wrong {
 		l.r.refuseCut(line, "", n)
@@ -390,7 +410,7 @@ func (l *jsonList) entry(fields map[string]any) error {
 	}
 	for _, f := range files {
 		if e.file = f; len(files) > 1 { // what else the entry says is of one file, and nobody knows which
-			e.attribute, e.fuzzy, e.from = nil, nil, nil
+			e.attribute, e.fuzzy, e.from, e.signature = nil, nil, nil, nil
 		}
 		if err := l.r.listFile(line, feed, e); err != nil {
 			return err

@@ -37,7 +37,8 @@ const maxThreat = 200
 
 // name adds a file name; what is no name adds nothing.
 func (l *listed) name(s string) {
-	if s = meaningful(s); s != "" && !strings.EqualFold(s, "unknown") && !strings.EqualFold(s, "none") {
+	s = meaningful(s)
+	if placeholder := len(s) > 1 && s[0] == '<' && s[len(s)-1] == '>'; s != "" && !placeholder && !strings.EqualFold(s, "unknown") && !strings.EqualFold(s, "none") {
 		l.add(intel.OriginalName, intel.BaseName(s))
 	}
 }
@@ -79,6 +80,18 @@ func (l *listed) resembles(a intel.FuzzyAlgorithm, s string) {
 		}
 	}
 	l.fuzzy = append(l.fuzzy, intel.FuzzyHash{Algorithm: a, Value: s})
+}
+
+// signed adds who signed the file. A list does not check signatures, so that none is trusted for it; discredited says that it calls the certificate one
+// that signs malware.
+func (l *listed) signed(signer string, discredited bool) {
+	f := intel.Signature{Signer: cutText(clean(meaningful(signer)), intel.MaxText), Status: intel.NotTrusted}
+	if discredited {
+		f.Status = intel.Discredited
+	}
+	if f.Signer != "" && !slices.Contains(l.signature, f) && len(l.signature) < maxSigners {
+		l.signature = append(l.signature, f)
+	}
 }
 
 // listFile tells of a file of a list: its listing, and all else that the row states of it.
@@ -188,6 +201,9 @@ func listAddress(token string, sure bool) (string, bool) {
 	if len(token) < 4 || len(token) > intel.MaxText {
 		return "", false
 	}
+	if live := strings.HasPrefix(token, "http://") || strings.HasPrefix(token, "https://"); live && asciidocLabel(token) {
+		return "", false
+	}
 	s, defanged := refang(token)
 	s = strings.TrimPrefix(strings.TrimPrefix(s, "*."), ".")
 	scheme, rest, hasScheme := strings.Cut(s, "://")
@@ -216,6 +232,9 @@ func listAddress(token string, sure bool) (string, bool) {
 		return "", false
 	}
 	if _, err := netip.ParseAddr(a.Host); err == nil {
+		if i := strings.LastIndexByte(s, '/'); !hasScheme && i > 0 && len(s)-i <= 4 && strings.Trim(s[i+1:], "0123456789") == "" {
+			return "", false // a network
+		}
 		// Three digits and dots may be a version; four parts of it are an address, but for a network's own.
 		return a.URL, !strings.HasSuffix(a.Host, ".0.0.0") && a.Host != "::" && (strings.Contains(s, ".") || strings.Count(s, ":") > 2)
 	}
@@ -247,6 +266,22 @@ func listAddress(token string, sure bool) (string, bool) {
 		return "", false
 	}
 	return a.URL, true
+}
+
+// asciidocLabel reports whether a web address goes on with the text that AsciiDoc shows instead of it, as in "https://a.example/report[our report]".
+func asciidocLabel(address string) bool {
+	i := strings.LastIndexByte(address, '[')
+	if i < 0 {
+		return false
+	}
+	switch label := strings.TrimRight(address[i:], ".,;"); label {
+	case "[.]", "[:]", "[://]", "[/]", "[dot]", "[DOT]", "[at]", "[@]", "[,]":
+		return false
+	default:
+		// What is defanged goes on behind the bracket; so does an IPv6 address.
+		end := strings.IndexByte(label, ']')
+		return end < 0 && !strings.HasPrefix(label, "[.") && !strings.HasPrefix(label, "[:") || end == len(label)-1 && !strings.HasSuffix(address[:i], "//")
+	}
 }
 
 // noFile are words that say, in a heading or a column's name, that the hex below it names no file.
@@ -292,7 +327,10 @@ func namesNoFile(s string) bool {
 	return no && !file
 }
 
-// found are the hashes of one place of a text.
+// commandOption is how a command line goes on behind an argument of hex.
+var commandOption = regexp.MustCompile(`^ --[a-z]`)
+
+// foundHashes are the hashes of one place of a text.
 type foundHashes struct {
 	all   []intel.Hash
 	one   intel.Hashes
@@ -302,9 +340,12 @@ type foundHashes struct {
 
 // add takes in what a piece of the place holds.
 func (f *foundHashes) add(text []byte) {
-	eachHexRun(text, func(h intel.Hash, length int) {
+	eachHexRun(text, func(h intel.Hash, start, end int) {
+		if inAddress(text, start, end) || commandOption.Match(text[end:min(len(text), end+8)]) {
+			return
+		}
 		if h.IsZero() {
-			f.wrong = append(f.wrong, length)
+			f.wrong = append(f.wrong, end-start)
 			return
 		}
 		f.all = append(f.all, h)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -29,6 +31,19 @@ type driverSample struct {
 	Company, Description       string
 	Product, ProductVersion    string
 	FileVersion, Imphash       string
+	Signatures                 []driverSignature
+}
+
+// driverSignature is what an entry tells of a signature: its certificates, and by their serial numbers those that signed.
+type driverSignature struct {
+	Certificates []struct {
+		Subject         string `yaml:"Subject" json:"Subject"`
+		SerialNumber    string `yaml:"SerialNumber" json:"SerialNumber"`
+		CertificateType string `yaml:"CertificateType" json:"CertificateType"`
+	} `yaml:"Certificates" json:"Certificates"`
+	Signer []struct {
+		SerialNumber string `yaml:"SerialNumber" json:"SerialNumber"`
+	} `yaml:"Signer" json:"Signer"`
 }
 
 // UnmarshalYAML reads the fields that are texts, by their own spelling; a field of another make is passed over.
@@ -37,8 +52,16 @@ func (s *driverSample) UnmarshalYAML(n *yaml.Node) error {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if v := n.Content[i+1]; v.Kind == yaml.ScalarNode {
+		switch v := n.Content[i+1]; {
+		case v.Kind == yaml.ScalarNode:
 			s.set(n.Content[i].Value, v.Value)
+		case n.Content[i].Value == "Signatures" && v.Kind == yaml.SequenceNode:
+			for _, item := range v.Content {
+				var g driverSignature
+				if item.Decode(&g) == nil {
+					s.Signatures = append(s.Signatures, g)
+				}
+			}
 		}
 	}
 	return nil
@@ -46,16 +69,69 @@ func (s *driverSample) UnmarshalYAML(n *yaml.Node) error {
 
 // UnmarshalJSON does the same for JSON.
 func (s *driverSample) UnmarshalJSON(b []byte) error {
-	var fields map[string]any
+	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return err
 	}
 	for k, v := range fields {
-		if text, ok := v.(string); ok {
+		var text string
+		if json.Unmarshal(v, &text) == nil {
 			s.set(k, text)
 		}
 	}
+	var signatures []json.RawMessage
+	if json.Unmarshal(fields["Signatures"], &signatures) == nil {
+		for _, v := range signatures {
+			var g driverSignature
+			if json.Unmarshal(v, &g) == nil {
+				s.Signatures = append(s.Signatures, g)
+			}
+		}
+	}
 	return nil
+}
+
+// signers returns the names of who signed: of the certificates that the signature's signers name, else of those that are no authority's.
+func (g *driverSignature) signers() []string {
+	var names []string
+	add := func(of func(serial, kind string) bool) {
+		for _, c := range g.Certificates {
+			if name := commonName(c.Subject); name != "" && of(c.SerialNumber, c.CertificateType) && !slices.Contains(names, name) && len(names) < maxSigners {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, signer := range g.Signer[:min(len(g.Signer), maxSigners)] {
+		add(func(serial, _ string) bool { return serial != "" && strings.EqualFold(serial, signer.SerialNumber) })
+	}
+	if len(names) == 0 {
+		add(func(_, kind string) bool { return strings.HasPrefix(kind, "Leaf") })
+	}
+	return names
+}
+
+// maxSigners bounds the signers of one file that a list tells of.
+const maxSigners = 16
+
+// nextPart is where the next part of a distinguished name begins; commas stand also within the parts.
+var nextPart = regexp.MustCompile(`\s*,\s*(?:[A-Za-z]{1,20}|[0-9.]+)=`)
+
+// commonName returns the CN of a distinguished name as "C=US, O=Example, Inc., CN=Example, Inc.", else its O, else all of it.
+func commonName(subject string) string {
+	for _, part := range []string{"CN=", "O="} {
+		at := strings.LastIndex(subject, part)
+		if at < 0 || at > 0 && subject[at-1] != ' ' && subject[at-1] != ',' && subject[at-1] != '/' {
+			continue
+		}
+		name := subject[at+len(part):]
+		if i := nextPart.FindStringIndex(name); i != nil {
+			name = name[:i[0]]
+		}
+		if name = cutText(clean(strings.Trim(name, " \"/")), maxThreat); name != "" {
+			return name
+		}
+	}
+	return cutText(clean(subject), maxThreat)
 }
 
 func (s *driverSample) set(name, value string) {
@@ -173,6 +249,11 @@ func (r *reader) driver(number int64, d *driver) error {
 			l.add(intel.Version, s.ProductVersion)
 		}
 		l.resembles(intel.Imphash, s.Imphash)
+		for j := range s.Signatures[:min(len(s.Signatures), maxSigners)] {
+			for _, name := range s.Signatures[j].signers() {
+				l.signed(name, false)
+			}
+		}
 		if id := meaningful(d.ID); id != "" {
 			l.reports = []intel.Publication{{ID: "loldrivers-" + cutText(clean(id), 64), Type: intel.OSINT, Title: clean(cutText("LOLDrivers: "+strings.Join(d.Tags, ", "), 500)),
 				URL: "https://www.loldrivers.io/drivers/" + cutText(clean(id), 64) + "/"}}
