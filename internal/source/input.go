@@ -113,7 +113,7 @@ func (in *Input) open() (*lines, []byte, error) {
 		return nil, nil, err
 	}
 	head = bytes.Clone(head)
-	if crs := bytes.Count(head, []byte("\r")); crs > 0 && crs > 2*bytes.Count(head, []byte("\n")) && bytes.IndexByte(head, 0) < 0 {
+	if crs := bytes.Count(head, []byte("\r")); crs > 0 && crs > 2*bytes.Count(head, []byte("\n")) && bytes.IndexByte(head, 0) < 0 && !bytes.HasPrefix(head, []byte(arMagic)) {
 		// Lines that end as they did on old Macs.
 		raw = bufio.NewReaderSize(transform.NewReader(raw, carriageReturns{}), maxLine)
 		head = bytes.ReplaceAll(head, []byte("\r"), []byte("\n"))
