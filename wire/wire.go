@@ -422,7 +422,7 @@ type Feed struct {
 	Place    string    `json:"place"` // where it comes from
 	Zone     string    `json:"zone"`  // what being listed means
 	Marking  string    `json:"marking"`
-	State    string    `json:"state"`   // waiting, running, ok, failing, held
+	State    string    `json:"state"`   // waiting, running, ok, failing, held, removed
 	Entries  uint64    `json:"entries"` // of the last complete snapshot; of a feed in increments: all so far
 	Snapshot time.Time `json:"snapshot,omitzero"`
 	Attempt  time.Time `json:"last_attempt,omitzero"`

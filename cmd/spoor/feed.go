@@ -64,7 +64,8 @@ func newFeedList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
 		Short: "List the feeds, a line each",
-		Long: `List prints each feed's state: waiting (it has not run yet), running, ok, failing or held.
+		Long: `List prints each feed's state: waiting (it has not run yet), running, ok, failing, held, or removed (it is
+no longer configured, and what it listed does not count).
 
 Exit codes: 0 all is well; 1 failure; 2 misuse; 3 a feed fails or is held back.`,
 		Example: `  spoor feed list --data /var/lib/spoor
@@ -205,7 +206,7 @@ func (p *feedPlace) act(cmd *cobra.Command, names []string, accept bool) (err er
 		}
 	}
 	for _, x := range f.Feeds {
-		if len(names) == 0 || slices.Contains(names, x.Name) {
+		if len(names) == 0 && x.State != feed.Removed || slices.Contains(names, x.Name) {
 			if err := do(x.Name, accept); err != nil {
 				if errors.Is(err, intel.ErrInvalid) {
 					return &exitError{exitMisuse, fmt.Errorf("%s: %w", x.Name, err)}

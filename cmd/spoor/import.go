@@ -39,11 +39,12 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [flags] PATH…",
 		Short: "Take logs, observations and lists of hashes in",
-		Long: `Import reads files, directories and "-" for standard input. The format is found by content; zip, gz, bz2, zst and tar
+		Long: `Import reads files, directories and "-" for standard input. The format is found by content; zip, gz, bz2, zst, xz and tar
 are opened, also within each other. The same input imported again counts nothing, and an import that was cut off is simply run again.
 
 With --known-good the paths are a clean system's folders: each file in them is hashed and listed as known good, in the feed --feed or
-"golden image". Nothing is read as a log then, and archives are not opened.
+"golden image". Nothing is read as a log then, and archives are not opened; but what a .deb or .rpm states of the files that it installs is
+known good with it, and they are its members.
 
 Every file or line that is not taken is named on stderr; the rest goes in.
 

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -19,7 +20,7 @@ const GoldenFeed = "golden image"
 
 // Golden lists every file below the paths as known good in o.Feed: each is hashed in one pass and told with its name and size. No machine of the
 // fleet is seen to have it, so there are no sightings. Links are not followed, and what cannot be read is refused. A file's listing is told once,
-// however often it lies there. each is told of every file.
+// however often it lies there. What a package among them states of the files that it installs is told, too. each is told of every file.
 func Golden(ctx context.Context, paths []string, o source.Options, sink source.Sink, each func(path string, size int64)) error {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
@@ -60,6 +61,9 @@ func Golden(ctx context.Context, paths []string, o source.Options, sink source.S
 				return nil
 			}
 			told[file.SHA256] = struct{}{}
+			if ok, err := goldenPackage(ctx, path, o, sink); ok || err != nil {
+				return err
+			}
 			for _, fact := range []intel.Fact{intel.Listing{Feed: o.Feed, Zone: o.Zone}, intel.Attribute{Name: intel.OriginalName, Value: filepath.Base(path)},
 				intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}} {
 				observation := intel.Observation{Source: intel.Source{Type: intel.FeedSource, Name: o.Feed, Marking: o.Marking}, Time: o.Now, File: file, Fact: fact}
@@ -81,6 +85,29 @@ func Golden(ctx context.Context, paths []string, o source.Options, sink source.S
 		}
 	}
 	return nil
+}
+
+// goldenPackage tells of a file that is a package, with the files that it installs as its members. It reports whether it did: a package that is
+// damaged is a file as any other.
+func goldenPackage(ctx context.Context, path string, o source.Options, sink source.Sink) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, nil // it could be read a moment ago; what was read then is told
+	}
+	defer f.Close()
+	head := make([]byte, 256)
+	n, _ := io.ReadFull(f, head) // one that is shorter is no package
+	o.Format = source.PackageFormat(head[:n])
+	if o.Format == "" {
+		return false, nil
+	}
+	_, err = source.Read(ctx, source.NewInput(path, io.MultiReader(bytes.NewReader(head[:n]), io.LimitReader(f, maxFile))), o, sink)
+	var refusal *intel.Refusal
+	if errors.As(err, &refusal) {
+		sink.Refuse(*refusal)
+		return false, nil
+	}
+	return true, err
 }
 
 // sumFile hashes the file at a path.

@@ -70,3 +70,55 @@ func TestGoldenImage(t *testing.T) {
 		t.Errorf("%d files, %d refused, (-want +got):\n%s", files, s.refused, diff)
 	}
 }
+
+// TestGoldenPackages: a package is a container of the files that it states, and they are known good with it; a damaged one is a file as any other.
+func TestGoldenPackages(t *testing.T) {
+	dir := t.TempDir()
+	for name, from := range map[string]string{"a.deb": "deb/gzip", "b.rpm": "rpm/sha256"} {
+		b, err := os.ReadFile(filepath.Join("../source/testdata", from, "input"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{name: b, "cut-" + name: b[:len(b)-3]} {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := &factSink{}
+	if err := collect.Golden(t.Context(), []string{dir}, source.Options{Now: time.Unix(1777622400, 0)}, s, func(string, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	listings, members := map[string]string{}, map[string]string{}
+	for _, o := range s.observations {
+		switch f := o.Fact.(type) {
+		case intel.Listing:
+			if f.Feed != collect.GoldenFeed || f.Zone != intel.Green {
+				t.Errorf("%+v", o)
+			}
+			listings[o.File.Strongest().String()] = f.Threat
+		case intel.Relation:
+			members[f.To.Path] = f.From.Name
+		}
+	}
+	if len(listings) != 8 || listings["5d41402abc4b2a76b9719d911017c592"] != "amber-tools 1:2.0-3" {
+		t.Errorf("listings: %v", listings)
+	}
+	if diff := cmp.Diff(map[string]string{"usr/bin/amber": "a.deb", "usr/share/doc/amber tools/copyright": "a.deb", "/usr/bin/amber": "b.rpm", "/usr/share/copyright": "b.rpm"}, members); diff != "" {
+		t.Error(diff)
+	}
+	if s.refused != 5 { // three faulty digests, two packages that are cut
+		t.Errorf("%d refused", s.refused)
+	}
+}
+
+type factSink struct {
+	observations []intel.Observation
+	refused      int
+}
+
+func (s *factSink) Observe(o intel.Observation) error {
+	s.observations = append(s.observations, o)
+	return nil
+}
+func (s *factSink) Refuse(intel.Refusal) { s.refused++ }

@@ -34,7 +34,8 @@ type Config struct {
 
 // Guard bounds what a feed may say against files that this fleet trusts.
 type Guard struct {
-	Hosts   uint64 // a file that so many hosts saw is common in the fleet
+	Hosts   uint64 // a file that so many hosts saw is common in the fleet,
+	Share   int    // if they are so many percent of all hosts, too
 	Allowed int    // so many files that are known good or common may stand in a feed as red or orange
 }
 
@@ -60,7 +61,7 @@ type Feed struct {
 	Format  source.Format
 	Zone    intel.Zone
 	Marking intel.Marking
-	// Weight, 0 to 100, and Decay say how much a listing counts, and in what time half of that is gone. They are checked and shown; verdicts do not use them yet.
+	// Weight, 0 to 100, and Decay say how much a listing counts, and in what time half of that is gone; see [intel.FeedTerms].
 	Weight  int
 	Decay   time.Duration
 	MaxSize int64         // bytes of one fetch
@@ -89,6 +90,7 @@ type Credential struct {
 type document struct {
 	Guard *struct {
 		Hosts   *uint64 `yaml:"hosts"`
+		Share   *string `yaml:"share"`
 		Allowed int     `yaml:"allowed"`
 	} `yaml:"guard"`
 	Feeds []written `yaml:"feeds"`
@@ -124,6 +126,7 @@ const (
 	defaultTimeout = 15 * time.Minute
 	defaultSize    = 2 << 30
 	defaultHosts   = 50
+	defaultShare   = 5 // percent
 	maxFeeds       = 1000
 	maxFile        = 1 << 20 // bytes of the configuration
 )
@@ -152,10 +155,17 @@ func ParseConfig(file string, text []byte) (*Config, error) {
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return nil, yamlError(file, err)
 	}
-	c := &Config{Guard: Guard{Hosts: defaultHosts}}
+	c := &Config{Guard: Guard{Hosts: defaultHosts, Share: defaultShare}}
 	if g := doc.Guard; g != nil {
 		if g.Hosts != nil {
 			c.Guard.Hosts = *g.Hosts
+		}
+		if g.Share != nil {
+			n, err := strconv.Atoi(strings.TrimSuffix(*g.Share, "%"))
+			if err != nil || n < 0 || n > 100 {
+				return nil, refuse(lineOf(&root, -1, ""), "guard", "share is 0%% to 100%% of all hosts")
+			}
+			c.Guard.Share = n
 		}
 		if c.Guard.Allowed = g.Allowed; g.Allowed < 0 || c.Guard.Hosts == 0 {
 			return nil, refuse(lineOf(&root, -1, ""), "guard", "hosts is 1 or more, allowed 0 or more")
@@ -411,6 +421,15 @@ func parseSize(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is no size from 1 byte to 1024 GiB; write 500MB or 2GiB", s)
 	}
 	return n * unit, nil
+}
+
+// terms are how the feed's listings count at a moment. Their age moves on once a day.
+func (f *Feed) terms(now time.Time) intel.FeedTerms {
+	t := intel.FeedTerms{Weight: f.Weight, Decay: f.Decay}
+	if f.Decay > 0 {
+		t.AsOf = now.UTC().Truncate(24 * time.Hour)
+	}
+	return t
 }
 
 // Snapshot reports whether each fetch tells all that the feed lists.

@@ -42,7 +42,7 @@ func TestDocumented(t *testing.T) {
 	if f.Name != "blocklist" || f.Every != time.Hour || f.Zone != intel.Red || f.Weight != 90 || f.Decay != 180*24*time.Hour || f.MaxSize != 2<<30 || f.Timeout != 15*time.Minute {
 		t.Errorf("%+v", f)
 	}
-	if c.Guard != (Guard{Hosts: 50}) {
+	if c.Guard != (Guard{Hosts: 50, Share: 5}) {
 		t.Errorf("%+v", c.Guard)
 	}
 	described := map[string]bool{}

@@ -628,7 +628,7 @@ func TestReload(t *testing.T) {
 	if err := os.Remove(h.file); err != nil {
 		t.Fatal(err)
 	}
-	if all, wrong := h.runner.Status(); len(all) != 0 || wrong != "" {
+	if all, wrong := h.runner.Status(); len(all) != 2 || all[0].State != Removed || all[1].State != Removed || wrong != "" {
 		t.Errorf("%v, %q", all, wrong)
 	}
 	h.configure(urlFeed(address, ""))
@@ -748,5 +748,125 @@ func TestNotWhole(t *testing.T) {
 	}
 	if got := h.listed(md5Of(3)); got != "red; folder 1–1" {
 		t.Error(got)
+	}
+}
+
+// TestWeightAndDecay: a listing counts as its feed's weight says, and less the longer it is not renewed; that is the same wherever the answer is made.
+func TestWeightAndDecay(t *testing.T) {
+	content := hashes(0, 4)
+	address, _ := site(t, func(w http.ResponseWriter, _ *http.Request) {
+		if content == "" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		io.WriteString(w, content)
+	})
+	h := newHouse(t, urlFeed(address, "    weight: 90\n    decay: 10d\n"))
+	day := 24 * time.Hour
+	verdict := func(zone string, score int) {
+		t.Helper()
+		x, err := intel.ParseHash(md5Of(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := dossier.Build(t.Context(), h.store.View(intel.TLPRed), x, dossier.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Verdict.Zone.String() != zone || d.Verdict.Score != score {
+			t.Errorf("%s %d, want %s %d: %q", d.Verdict.Zone, d.Verdict.Score, zone, score, d.Verdict.Reasons)
+		}
+	}
+	h.want("list", OK, 4)
+	verdict("red", 79) // 25 + 60 × 0.9
+	h.later(5 * day)
+	content = hashes(0, 5)
+	h.want("list", OK, 5)
+	verdict("red", 79) // it was renewed
+	content = ""
+	h.later(10*day + 2*time.Hour)
+	h.runner.agree(t.Context()) // as each look at the clock does
+	h.runner.agree(t.Context())
+	verdict("orange", 53) // of 90, after nine whole days of ten: 48
+	h.later(20 * day)
+	h.runner.agree(t.Context())
+	verdict("yellow", 32)
+	h.configure(urlFeed(address, "    weight: 0\n"))
+	h.runner.reload()
+	h.runner.agree(t.Context())
+	verdict("gray", 25)
+	h.configure(urlFeed(address, ""))
+	h.runner.reload()
+	h.runner.agree(t.Context())
+	verdict("red", 85)
+}
+
+// TestRemoved: what a feed listed that is taken out of the configuration no longer counts, until it is configured again; a configuration that cannot be
+// read takes nothing out.
+func TestRemoved(t *testing.T) {
+	address, _ := site(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, hashes(0, 4)) })
+	both := urlFeed(address, "") + "  - name: other\n    marking: amber\n    url: " + address + "\n"
+	h := newHouse(t, both)
+	h.want("list", OK, 4)
+	h.want("other", OK, 4)
+	tick := func(want string) {
+		t.Helper()
+		h.runner.reload()
+		h.runner.agree(t.Context())
+		if got := h.listed(md5Of(0)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	tick("red; list 1–1; other 1–1")
+	h.later(time.Minute)
+	h.configure(urlFeed(address, ""))
+	tick("red; list 1–1")
+	h.open() // it is known from the disk, too
+	tick("red; list 1–1")
+	if s := h.status("other"); s.State != Removed || s.Marking != intel.TLPAmber || s.Kind != URL || s.Place != address || s.Zone != intel.Red || !s.Next.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	if err := h.runner.Start("other"); !errors.Is(err, intel.ErrInvalid) {
+		t.Errorf("it runs: %v", err)
+	}
+	h.configure("feeds: nonsense")
+	h.open()
+	tick("red; list 1–1")
+	h.configure(both)
+	h.later(time.Minute)
+	tick("red; list 1–1; other 1–1")
+	if s := h.status("other"); s.State != OK {
+		t.Errorf("%+v", s)
+	}
+	if err := os.Remove(h.file); err != nil {
+		t.Fatal(err)
+	}
+	tick("gray")
+}
+
+// TestGuardShare: in a large fleet a file is common when a share of it has the file.
+func TestGuardShare(t *testing.T) {
+	for _, test := range []struct {
+		guard Guard
+		fleet uint64
+		want  uint64
+	}{{Guard{50, 5, 0}, 0, 50}, {Guard{50, 5, 0}, 1000, 50}, {Guard{50, 5, 0}, 1001, 51}, {Guard{50, 5, 0}, 100_000, 5000}, {Guard{50, 0, 0}, 100_000, 50}} {
+		if got := test.guard.common(test.fleet); got != test.want {
+			t.Errorf("%+v of %d hosts: %d, want %d", test.guard, test.fleet, got, test.want)
+		}
+	}
+	address, _ := site(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, hashes(0, 1)) })
+	h := newHouse(t, "guard: {hosts: 2, share: 50%}\n"+urlFeed(address, ""))
+	for i := range 6 {
+		file := md5Of(100)
+		if i < 2 {
+			file = md5Of(0)
+		}
+		h.record(fmt.Sprintf(`{"source":{"type":"telemetry","name":"edr"},"time":"2026-01-01T00:00:00Z","file":{"md5":"%s"},"sighting":{"path":"/bin/x","host":"h%d"}}`, file, i))
+	}
+	h.want("list", OK, 1) // 2 of 6 hosts
+	h.configure("guard: {hosts: 2, share: 30}\n" + urlFeed(address, "    zone: orange\n"))
+	if s := h.want("list", HeldUp, 1); !strings.Contains(strings.Join(s.Held.Reasons, " "), "on 2 hosts or more") {
+		t.Errorf("%v", s.Held.Reasons)
 	}
 }

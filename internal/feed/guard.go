@@ -19,6 +19,8 @@ import (
 type View interface {
 	// Recall returns the facts of the file that h names, or fails with [intel.ErrUnknown].
 	Recall(ctx context.Context, h intel.Hash, want intel.Section) (*intel.Facts, error)
+	// FleetHosts returns how many hosts there are.
+	FleetHosts(ctx context.Context) (uint64, error)
 }
 
 // maxDistinct bounds the entries that are told apart; beyond it each counts.
@@ -30,6 +32,7 @@ type survey struct {
 	guard    Guard
 	view     func() View
 	accepted []string // sorted
+	hosts    uint64   // a file that so many saw is common
 
 	seen         map[uint64]struct{}
 	entries      uint64
@@ -38,6 +41,11 @@ type survey struct {
 	files        []string // the suspects' hashes, the first of them
 	good, common uint64
 	examples     []string
+}
+
+// common is how many hosts make a file common: the guard's share of the fleet, and no fewer than it says.
+func (g *Guard) common(fleet uint64) uint64 {
+	return max(g.Hosts, (fleet*uint64(g.Share)+99)/100)
 }
 
 func (s *survey) Record(ctx context.Context, _ []byte, observations []intel.Observation) (bool, error) {
@@ -133,7 +141,7 @@ func (s *survey) suspicion(f *intel.Facts) string {
 			return "an analyst called it good"
 		}
 	}
-	if f.HostCount >= s.guard.Hosts {
+	if f.HostCount >= s.hosts {
 		s.common++
 		return fmt.Sprintf("on %d hosts", f.HostCount)
 	}
@@ -151,7 +159,7 @@ func (s *survey) reasons(before uint64) (out []string) {
 			kinds = append(kinds, fmt.Sprintf("%d known good", s.good))
 		}
 		if s.common > 0 {
-			kinds = append(kinds, fmt.Sprintf("%d common in the fleet (on %d hosts or more)", s.common, s.guard.Hosts))
+			kinds = append(kinds, fmt.Sprintf("%d common in the fleet (on %d hosts or more)", s.common, s.hosts))
 		}
 		out = append(out, fmt.Sprintf("it calls files bad that are trusted here: %s; %s", strings.Join(kinds, ", "), strings.Join(s.examples, ", ")))
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type Store interface {
 	ingest.Recorder
 	// Snapshot keeps that a feed was recorded whole at a moment: what it listed before and no longer does is no longer live.
 	Snapshot(ctx context.Context, feed string, at time.Time) error
+	// FeedTerms keeps how a feed's listings count. Terms that are kept already cost nothing.
+	FeedTerms(ctx context.Context, feed string, t intel.FeedTerms) error
 }
 
 // Options are what a runner works with.
@@ -49,8 +52,9 @@ type Runner struct {
 	mu     sync.Mutex
 	looked os.FileInfo // the configuration as it was read last; nil: it was not there
 	config Config
-	wrong  string // what is wrong with the configuration's newest form; the one before stays in force
-	feeds  map[string]*entry
+	wrong  string            // what is wrong with the configuration's newest form; the one before stays in force
+	feeds  map[string]*entry // those configured, and those that were
+	untold string            // why the terms of feeds are not kept
 }
 
 // entry is one feed, as long as the process runs.
@@ -95,8 +99,60 @@ func New(o Options) (*Runner, error) {
 	}
 	r := &Runner{o: o, slots: make(chan struct{}, atOnce), turns: make(chan struct{}, recording), feeds: map[string]*entry{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.remember()
 	r.reload()
 	return r, nil
+}
+
+// remember finds the feeds that have a state: those that are not configured were, once.
+func (r *Runner) remember() {
+	files, _ := filepath.Glob(filepath.Join(r.o.Dir, "*.json"))
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".json")
+		if s, err := readState(r.o.Dir, name); err == nil && nameForm.MatchString(name) {
+			r.feeds[name] = &entry{state: s}
+		}
+	}
+}
+
+// removed returns the names of feeds that were configured and are no longer, in order. While it is not known what is configured, none is.
+func (r *Runner) removed() (names []string) {
+	if r.wrong != "" {
+		return nil
+	}
+	for name := range r.feeds {
+		if !slices.ContainsFunc(r.config.Feeds, func(f Feed) bool { return f.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// agree tells the store how the listings of each feed count, and that those of removed feeds no longer do.
+func (r *Runner) agree(ctx context.Context) {
+	now := r.o.Now()
+	terms := map[string]intel.FeedTerms{}
+	r.mu.Lock()
+	for i := range r.config.Feeds {
+		terms[r.config.Feeds[i].Name] = r.config.Feeds[i].terms(now)
+	}
+	for _, name := range r.removed() {
+		terms[name] = intel.FeedTerms{Weight: 100, Removed: true}
+	}
+	r.mu.Unlock()
+	wrong := ""
+	for name, t := range terms {
+		if err := r.o.Store.FeedTerms(ctx, name, t); err != nil && ctx.Err() == nil {
+			wrong = err.Error()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wrong != "" && wrong != r.untold {
+		r.o.Logger.Error("how the listings of feeds count is not kept", "error", wrong)
+	}
+	r.untold = wrong
 }
 
 // removeRests removes what an interrupted run left.
@@ -128,6 +184,7 @@ func (r *Runner) Run(ctx context.Context) {
 // tick starts what is due.
 func (r *Runner) tick(ctx context.Context) {
 	r.reload()
+	r.agree(ctx)
 	now := r.o.Now()
 	r.mu.Lock()
 	var due []*entry
@@ -220,7 +277,9 @@ func (r *Runner) run(ctx context.Context, e *entry, what func(context.Context, *
 	select {
 	case r.slots <- struct{}{}:
 		within, cancel := context.WithTimeout(ctx, f.Timeout)
-		err = what(within, &f, guard, &s)
+		if err = r.o.Store.FeedTerms(within, f.Name, f.terms(r.o.Now())); err == nil {
+			err = what(within, &f, guard, &s)
+		}
 		if err != nil && within.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("it took longer than %s: %w", f.Timeout, err)
 		}
@@ -230,6 +289,7 @@ func (r *Runner) run(ctx context.Context, e *entry, what func(context.Context, *
 		err = ctx.Err()
 	}
 	now := r.o.Now().UTC()
+	s.Was = &Was{f.Kind, f.shownPlace(), f.Zone, f.Marking}
 	stopped := err != nil && ctx.Err() != nil // by us: no fault of the feed
 	if !stopped {
 		s.Attempted = now
@@ -316,7 +376,11 @@ func (r *Runner) take(ctx context.Context, f *Feed, guard Guard, s *State, p *po
 			return nil
 		}
 	}
-	look := &survey{feed: f, guard: guard, view: r.o.View, accepted: slices.Sorted(slices.Values(s.Accepted)), seen: map[uint64]struct{}{}}
+	fleet, err := r.o.View().FleetHosts(ctx)
+	if err != nil {
+		return err
+	}
+	look := &survey{feed: f, guard: guard, hosts: guard.common(fleet), view: r.o.View, accepted: slices.Sorted(slices.Values(s.Accepted)), seen: map[uint64]struct{}{}}
 	if _, err := r.read(ctx, f, p.path, r.moment(s), look); err != nil {
 		return err
 	}
@@ -487,7 +551,7 @@ func (r *Runner) Do(ctx context.Context, name string, accept bool) error {
 	}
 }
 
-// Status tells of all feeds in the configuration's order, and what is wrong with the configuration, if anything.
+// Status tells of all feeds in the configuration's order, then of those that were removed, and what is wrong with the configuration, if anything.
 func (r *Runner) Status() (all []Status, wrong string) {
 	r.reload()
 	r.mu.Lock()
@@ -495,6 +559,16 @@ func (r *Runner) Status() (all []Status, wrong string) {
 	for i := range r.config.Feeds {
 		e := r.feeds[r.config.Feeds[i].Name]
 		all = append(all, e.feed.status(&e.state, e.running, e.next))
+	}
+	for _, name := range r.removed() {
+		e := r.feeds[name]
+		f := Feed{Name: name}
+		if was := e.state.Was; was != nil {
+			f.Kind, f.Place, f.Zone, f.Marking = was.Kind, was.Place, was.Zone, was.Marking
+		}
+		s := f.status(&e.state, false, time.Time{})
+		s.State, s.Held, s.Error = Removed, nil, ""
+		all = append(all, s)
 	}
 	return all, r.wrong
 }

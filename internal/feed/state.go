@@ -27,6 +27,15 @@ type State struct {
 	Cursor    Cursor    `json:"cursor,omitzero"`
 	Held      *Held     `json:"held,omitempty"`
 	Accepted  []string  `json:"accepted,omitempty"` // files that a person let in although the guard knows them
+	Was       *Was      `json:"was,omitempty"`
+}
+
+// Was is how a feed was configured when it ran last, by which it is shown when it is no longer configured.
+type Was struct {
+	Kind    Kind          `json:"kind"`
+	Place   string        `json:"place"` // as it is shown
+	Zone    intel.Zone    `json:"zone"`
+	Marking intel.Marking `json:"marking,omitzero"`
 }
 
 // Cursor is where the next fetch goes on.
@@ -102,7 +111,8 @@ const (
 	Running = "running"
 	OK      = "ok"
 	Failing = "failing"
-	HeldUp  = "held" // what it gave waits for a person
+	HeldUp  = "held"    // what it gave waits for a person
+	Removed = "removed" // it is no longer configured, and what it listed does not count
 )
 
 // Status is a feed as people and programs see it. No secret stands in it.

@@ -60,6 +60,9 @@ type Batcher struct {
 	pending []intel.Observation
 	number  uint64
 	many    ManyRecorder // when not nil, takes what follows the first batches
+	grown   *growing     // when not nil, leaves out what was recorded before the input grew
+	before  []byte       // names what came before this batch
+	stable  int          // of pending, those that will be told the same when the input goes on
 
 	work chan job
 	done chan struct{}
@@ -73,6 +76,10 @@ type Batcher struct {
 type job struct {
 	id           []byte
 	observations []intel.Observation
+
+	before []byte // names what came before it
+	last   bool   // it is the last of its input, and may be longer when that has grown
+	stable int    // of observations, those that are told the same then
 }
 
 // NewBatcher starts a batcher. name names the n-th batch, from 0, when it is full; what is refused goes to refuse. Close must be called.
@@ -93,36 +100,62 @@ func (b *Batcher) record() {
 		if b.failed() != nil {
 			continue
 		}
-		if n++; n > largeInput && b.many != nil {
-			b.recordMany(j)
+		if n++; n > largeInput && b.many != nil && !j.last {
+			if j, ok := b.recordMany(j); ok {
+				b.recordOne(j)
+			}
 			continue
 		}
-		repeated, err := b.rec.Record(b.ctx, j.id, j.observations)
-		b.mu.Lock()
-		switch {
-		case err != nil:
-			b.err = err
-		case repeated:
-			b.repeated += uint64(len(j.observations))
-		default:
-			b.accepted += uint64(len(j.observations))
-		}
-		b.mu.Unlock()
+		b.recordOne(j)
 	}
 }
 
-// recordMany records a batch and all that follow it.
-func (b *Batcher) recordMany(j job) {
+func (b *Batcher) recordOne(j job) {
+	skip, err := b.grown.recorded(b.ctx, j.before, j.observations)
+	repeated := skip > 0 && skip == len(j.observations)
+	if err == nil && !repeated {
+		if b.grown != nil && j.last {
+			var marks map[string]uint64
+			if marks, err = b.grown.marks(j.before, j.observations, j.stable); err == nil {
+				repeated, err = b.grown.rec.RecordEnd(b.ctx, j.id, marks, j.observations[skip:])
+			}
+		} else {
+			repeated, err = b.rec.Record(b.ctx, j.id, j.observations[skip:])
+		}
+	}
+	if repeated {
+		skip = len(j.observations)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.err = err
+		return
+	}
+	b.repeated += uint64(skip)
+	b.accepted += uint64(len(j.observations) - skip)
+}
+
+// recordMany records a batch and all that follow it but for the last one, which it returns.
+func (b *Batcher) recordMany(j job) (last job, ok bool) {
+	skipped := 0
+	var failed error
 	accepted, repeated, err := b.many.RecordMany(b.ctx, func(yield func([]byte, []intel.Observation) bool) {
-		for ok := true; ok && yield(j.id, j.observations); {
-			j, ok = <-b.work
+		for ok = true; ok && !j.last; j, ok = <-b.work {
+			var skip int
+			if skip, failed = b.grown.recorded(b.ctx, j.before, j.observations); failed != nil || !yield(j.id, j.observations[skip:]) {
+				ok = false
+				return
+			}
+			skipped += skip
 		}
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.accepted += accepted
-	b.repeated += repeated
-	b.err = err
+	b.repeated += repeated + uint64(skipped)
+	b.err = cmp.Or(err, failed)
+	return j, ok && b.err == nil
 }
 
 func (b *Batcher) failed() error {
@@ -138,7 +171,7 @@ func (b *Batcher) Observe(o intel.Observation) error {
 	}
 	b.pending = append(b.pending, o)
 	if len(b.pending) == BatchSize {
-		return b.flush()
+		return b.flush(false)
 	}
 	return nil
 }
@@ -153,22 +186,23 @@ type stopped struct{ err error }
 func (s *stopped) Error() string        { return s.err.Error() }
 func (s *stopped) Is(target error) bool { return errors.Is(s.err, target) }
 
-func (b *Batcher) flush() error {
+func (b *Batcher) flush(last bool) error {
 	if err := b.failed(); err != nil {
 		return &stopped{err}
 	}
 	if len(b.pending) == 0 {
 		return nil
 	}
-	b.work <- job{b.name(b.number), b.pending}
+	id := b.name(b.number)
+	b.work <- job{id, b.pending, b.before, last, b.stable}
 	b.number++
-	b.pending = nil
+	b.pending, b.before, b.stable = nil, id, 0
 	return nil
 }
 
 // Close records what is left, waits, and returns how many observations were recorded, how many had been before, and the first error.
 func (b *Batcher) Close() (accepted, repeated uint64, err error) {
-	_ = b.flush() // fails only when recording has
+	_ = b.flush(true) // fails only when recording has
 	close(b.work)
 	<-b.done
 	return b.accepted, b.repeated, b.err
@@ -368,6 +402,9 @@ func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.J
 	}
 	many, _ := im.Recorder.(ManyRecorder)
 	b := newBatcher(ctx, im.Recorder, many, name, refuse)
+	if rec, ok := im.Recorder.(grownRecorder); ok && im.Batch == "" {
+		b.grown = &growing{rec, o.Now}
+	}
 	counter := &counting{Batcher: b, im: im, s: s, in: in}
 	result, err := source.Read(ctx, in, o, counter)
 	s.Bytes += in.Bytes()
@@ -416,8 +453,19 @@ func (c *counting) Observe(o intel.Observation) error {
 	if c.n++; c.n&0xFFF == 0 && c.im.Progress != nil {
 		c.im.Progress(c.in.Name, c.s)
 	}
+	if c.grown != nil {
+		if c.before == nil {
+			c.before = begins(string(c.in.Format()), c.im.Options.Feed, c.zone().String(), c.im.Options.Marking.String())
+		}
+		if !c.in.Ended() {
+			c.stable = len(c.pending) + 1
+		}
+	}
 	return c.Batcher.Observe(o)
 }
+
+// zone is what being listed in the input means: said or not said, its batches are the same.
+func (c *counting) zone() intel.Zone { return cmp.Or(c.im.Options.Zone, c.in.Format().Zone()) }
 
 // maxJoined is how many joined observations are held before they are recorded.
 const maxJoined = 8 * BatchSize

@@ -69,6 +69,14 @@ func (h *Head) Known() bool {
 	return h.Seen.Count > 0 || len(h.Attributes)+len(h.Detections)+len(h.Listings)+len(h.Verdicts)+len(h.Signatures)+len(h.Publications) > 0
 }
 
+// FeedTerms say how the listings of a feed count. A feed without terms counts fully.
+type FeedTerms struct {
+	Weight  int           // 0 to 100: how much one counts
+	Decay   time.Duration // in what time half of the weight of one that is not renewed is gone; 0: never
+	AsOf    time.Time     // the moment at which their age is looked at; whole days since a listing's last moment count
+	Removed bool          // the feed is no longer subscribed: no listing of it is live
+}
+
 // Gap says what a relation's head does not hold because it grew past its bound.
 type Gap struct {
 	Rows uint64 // rows that are left out of the answer; paging reaches them

@@ -152,6 +152,10 @@ type Listing struct {
 	Feed   string `json:"feed"` // the feed's name as DataFeeds shows it
 	Zone   Zone   `json:"zone"` // what being listed there means; green for a list of known-good files
 	Threat string `json:"threat,omitempty"`
+
+	// Discount says, where facts are recalled, by how many percent this listing counts less than a whole one, as its feed's terms have it. It is
+	// no part of what is said, and is never kept.
+	Discount uint8 `json:"-"`
 }
 
 // SignatureStatus is the trust in a signature.

@@ -13,6 +13,8 @@ const (
 	DebIndex     Format = "deb-index"
 	RPMIndex     Format = "rpm-index"
 	Dpkg         Format = "dpkg"
+	Deb          Format = "deb"
+	RPM          Format = "rpm"
 	Hashdeep     Format = "hashdeep"
 	Sums         Format = "sums"
 	Defender     Format = "defender"
@@ -50,6 +52,8 @@ var formats = []format{
 	{name: DebIndex, help: "known good: Packages of a Debian repository", list: true, good: true, sniff: sniffDebIndex, read: readDebIndex},
 	{name: RPMIndex, help: "known good: primary.xml of an RPM repository", list: true, good: true, sniff: sniffRPMIndex, read: readRPMIndex},
 	{name: Dpkg, help: "known good: what a Debian package installs, NAME.md5sums", list: true, good: true, sniff: sniffDpkg, read: readDpkg},
+	{name: Deb, help: "a Debian package: its own hashes, and the MD5 of each file in it", list: true, anonymous: true, sniff: sniffDeb, read: readDeb},
+	{name: RPM, help: "an RPM package: its own hashes, and the digest of each file in it", list: true, anonymous: true, sniff: sniffRPM, read: readRPM},
 	{name: Hashdeep, help: "known good: output of hashdeep", list: true, good: true, sniff: sniffHashdeep, read: readHashdeep},
 	{name: Sums, help: "output of md5sum, sha1sum, sha256sum, as of BSD too", list: true, anonymous: true, sniff: sniffSums, read: readSums},
 	{name: Defender, help: "Defender advanced hunting: JSON, streamed records, the portal's CSV", sniff: sniffDefender, read: readTelemetry},

@@ -17,6 +17,7 @@ type Input struct {
 	Name   string // as "logs.zip!day1.json"
 	format Format
 	blocks *blocks
+	text   *lines // once it is opened
 }
 
 // NewInput makes an input of a stream.
@@ -24,13 +25,17 @@ func NewInput(name string, r io.Reader) *Input {
 	return &Input{Name: name, blocks: &blocks{r: r, sum: sha256.New()}}
 }
 
-// Digest returns the SHA-256 of what has been read so far. It moves in steps of fixed size, so at every point of its reading the same
-// content has the same digest, whatever it was packed in.
+// Digest returns the SHA-256 of what the reader has taken so far. So at every point of its reading the same content has the same digest, whatever
+// it was packed in and whatever follows; of UTF-16, which is read ahead, only whatever it was packed in.
 func (in *Input) Digest() [32]byte {
 	var d [32]byte
+	in.blocks.settle()
 	in.blocks.sum.Sum(d[:0])
 	return d
 }
+
+// Ended reports whether the reader is behind the last line that has an end: what it tells from then on may be told differently when more follows.
+func (in *Input) Ended() bool { return in.text != nil && in.text.ended }
 
 // Format returns what Read recognised, "" before.
 func (in *Input) Format() Format { return in.format }
@@ -38,14 +43,39 @@ func (in *Input) Format() Format { return in.format }
 // Bytes returns how many bytes have been read.
 func (in *Input) Bytes() int64 { return in.blocks.total }
 
-// blocks reads a stream in steps of fixed size and hashes it on the way.
+// blocks reads a stream in steps of fixed size and hashes what its reader has taken.
 type blocks struct {
 	r     io.Reader
-	sum   hash.Hash
-	buf   []byte
-	rest  []byte
-	total int64
+	rest  []byte // of the last block, not yet given
+	total int64  // bytes read
 	err   error
+
+	sum    hash.Hash
+	ahead  func() int // of the bytes given, how many wait in a buffer for the reader
+	kept   [][]byte   // blocks that are not all hashed
+	hashed int        // bytes of the first of them
+	free   [][]byte   // blocks to use again
+}
+
+// settle hashes up to what the reader has taken.
+func (b *blocks) settle() {
+	left := len(b.rest)
+	if b.ahead != nil {
+		left += b.ahead()
+	}
+	for _, k := range b.kept {
+		left -= len(k)
+	}
+	for n := -left - b.hashed; n > 0; { // bytes of kept that are taken and not hashed
+		k := b.kept[0][b.hashed:]
+		k = k[:min(len(k), n)]
+		b.sum.Write(k)
+		n -= len(k)
+		if b.hashed += len(k); b.hashed == len(b.kept[0]) {
+			b.free = append(b.free, b.kept[0][:0])
+			b.kept, b.hashed = b.kept[1:], 0
+		}
+	}
 }
 
 const blockSize = 256 << 10
@@ -62,25 +92,29 @@ func (b *blocks) Read(p []byte) (int, error) {
 		if b.err != nil {
 			return 0, b.err
 		}
-		if b.buf == nil {
-			b.buf = make([]byte, blockSize)
+		b.settle()
+		var buf []byte
+		if n := len(b.free); n > 0 {
+			buf, b.free = b.free[n-1][:blockSize], b.free[:n-1]
+		} else {
+			buf = make([]byte, blockSize)
 		}
 		// Not io.ReadFull: it tells an end from a stream that was cut only by an error that the stream itself may give.
 		n := 0
-		for n < len(b.buf) && b.err == nil {
+		for n < len(buf) && b.err == nil {
 			var m int
-			m, b.err = b.r.Read(b.buf[n:])
+			m, b.err = b.r.Read(buf[n:])
 			n += m
 		}
 		if b.err != nil && !errors.Is(b.err, io.EOF) {
 			b.err = &streamError{b.err}
 		}
-		b.rest = b.buf[:n]
-		b.sum.Write(b.rest)
 		b.total += int64(n)
 		if n == 0 {
 			return 0, b.err
 		}
+		b.rest = buf[:n]
+		b.kept = append(b.kept, b.rest)
 	}
 	n := copy(p, b.rest)
 	b.rest = b.rest[n:]
@@ -90,6 +124,7 @@ func (b *blocks) Read(p []byte) (int, error) {
 // open begins to read: it looks at the first bytes, and turns UTF-16 and a byte order mark into plain UTF-8.
 func (in *Input) open() (*lines, []byte, error) {
 	raw := bufio.NewReaderSize(in.blocks, maxLine)
+	in.blocks.ahead = raw.Buffered
 	// An error after the first bytes comes again when they have been read; what came before it is not lost.
 	head, err := raw.Peek(sniffed)
 	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
@@ -113,12 +148,13 @@ func (in *Input) open() (*lines, []byte, error) {
 		return nil, nil, err
 	}
 	head = bytes.Clone(head)
-	if crs := bytes.Count(head, []byte("\r")); crs > 0 && crs > 2*bytes.Count(head, []byte("\n")) && bytes.IndexByte(head, 0) < 0 {
+	if crs := bytes.Count(head, []byte("\r")); crs > 0 && crs > 2*bytes.Count(head, []byte("\n")) && bytes.IndexByte(head, 0) < 0 && !bytes.HasPrefix(head, []byte(arMagic)) {
 		// Lines that end as they did on old Macs.
 		raw = bufio.NewReaderSize(transform.NewReader(raw, carriageReturns{}), maxLine)
 		head = bytes.ReplaceAll(head, []byte("\r"), []byte("\n"))
 	}
-	return &lines{Reader: raw}, head, nil
+	in.text = &lines{Reader: raw}
+	return in.text, head, nil
 }
 
 // carriageReturns turns every carriage return into the end of a line.
@@ -146,6 +182,14 @@ var errLongLine = errors.New("line too long")
 type lines struct {
 	*bufio.Reader
 	number int64 // of the line returned last, from 1
+	ended  bool  // the last line that has an end is behind
+}
+
+// ReadSlice is that of [bufio.Reader]; it notes the end.
+func (l *lines) ReadSlice(delim byte) ([]byte, error) {
+	part, err := l.Reader.ReadSlice(delim)
+	l.ended = l.ended || err != nil && !errors.Is(err, bufio.ErrBufferFull)
+	return part, err
 }
 
 // next returns the next line without its end. It fails with errLongLine, having passed over the line, or with io.EOF after the last.

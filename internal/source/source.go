@@ -1,6 +1,6 @@
 // Package source turns foreign formats into observations: bytes of one format in, observations out.
 //
-// [Walk] finds the inputs: files, directories, and what is packed in zip, gz, zst and tar. [Read] recognises an input's format by its
+// [Walk] finds the inputs: files, directories, and what is packed in zip, gz, bz2, zst, xz and tar. [Read] recognises an input's format by its
 // content and reads it. What cannot be read is refused with its place, and the rest goes on.
 package source
 

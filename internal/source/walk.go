@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 
 	"spoor/internal/intel"
 )
@@ -30,13 +31,15 @@ const (
 	maxRatio   = 300     // unpacked to packed bytes, once more than freeBytes are unpacked
 	freeBytes  = 1 << 30
 	maxSpool   = 8 << 30 // of one zip within another archive, which must be kept on disk to be read
+
+	maxXZWindow = 64 << 20 // bytes, which is what xz -9 asks for
 )
 
 // Visit takes the inputs that Walk finds. An error ends the walk and comes back from it, unless it is that the input's own bytes cannot be
 // read on: then the input is refused, and the walk goes on.
 type Visit func(in *Input) error
 
-// Walk visits every input under the paths: files, directories in the order of their names, and the members of zip, gz, bz2, zst and tar,
+// Walk visits every input under the paths: files, directories in the order of their names, and the members of zip, gz, bz2, zst, xz and tar,
 // also within each other. What cannot be opened is refused, and the rest goes on. It fails when a path that was named is not there.
 func Walk(ctx context.Context, paths []string, visit Visit, refuse func(intel.Refusal)) error {
 	for _, p := range paths {
@@ -205,6 +208,12 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 		}
 		defer z.Close()
 		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, -1, depth+1)
+	case "xz":
+		z, err := xz.NewReader(buffered, maxXZWindow)
+		if err != nil {
+			return fault(err)
+		}
+		return u.open(inner(name, ".xz", ".txz"), &counted{u: u, r: z}, nil, -1, depth+1)
 	case "tar":
 		return fault(u.tar(name, buffered, depth))
 	}
@@ -276,6 +285,8 @@ func packing(head []byte) string {
 		return "bzip2"
 	case bytes.HasPrefix(head, []byte{0x28, 0xB5, 0x2F, 0xFD}):
 		return "zstd"
+	case bytes.HasPrefix(head, []byte("\xFD7zXZ\x00")):
+		return "xz"
 	case len(head) >= 265 && bytes.Equal(head[257:262], []byte("ustar")):
 		return "tar"
 	}
@@ -287,7 +298,7 @@ func inner(name string, suffixes ...string) string {
 	for _, s := range suffixes {
 		if strings.HasSuffix(strings.ToLower(name), s) {
 			cut := name[:len(name)-len(s)]
-			if s == ".tgz" {
+			if s == ".tgz" || s == ".txz" {
 				cut += ".tar"
 			}
 			return name + "!" + cut[strings.LastIndexAny(filepath.ToSlash(cut), "/!")+1:]

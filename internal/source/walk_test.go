@@ -99,6 +99,9 @@ func zstandard(t testing.TB, s string) string {
 // bzipped is "bzip2\n" packed with bzip2, for which Go has no packer.
 const bzipped = "BZh91AY&SY\xef\xdfOR\x00\x00\x01I\x80\x00\x10\x10\x00\x10 @\x10 \x00\"\x18h0\x05X\x18]\xc9\x14\xe1BC\xbf}=H"
 
+// xzed is "xz\n" packed with xz, for which Go has no packer.
+const xzed = "\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x02xz\x0a\x00\x00\x98\xde\x08j\xbe\xe33G\x00\x01\x1b\x03\x0b/\xb9\x10\x1f\xb6\xf3}\x01\x00\x00\x00\x00\x04YZ"
+
 // walked is what a walk found: the inputs' contents by name in order, and what was refused.
 type walked struct {
 	Inputs  []string
@@ -155,6 +158,10 @@ func TestWalkUnpacks(t *testing.T) {
 		{"no-suffix", gzipped(t, "a"), walked{Inputs: []string{"no-suffix!: a"}}},
 		{"a.txt.ZST", zstandard(t, "a"), walked{Inputs: []string{"a.txt.ZST!a.txt: a"}}},
 		{"a.bz2", bzipped, walked{Inputs: []string{"a.bz2!a: bzip2\n"}}},
+		{"a.xz", xzed, walked{Inputs: []string{"a.xz!a: xz\n"}}},
+		{"a.txz", xzed, walked{Inputs: []string{"a.txz!a.tar: xz\n"}}},
+		{"cut.xz", xzed[:len(xzed)-20], walked{Inputs: []string{"cut.xz!cut: xz\n"}, Refused: []string{"cut.xz!cut: reading: xz: data is truncated or corrupt"}}},
+		{"window.xz", "\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01 \x00\x00\x00\x09\x88\xa5v\x01\x00\x02xz\x0a\x00\x00\x98\xde\x08j\xbe\xe33G\x00\x01\x1b\x03\x0b/\xb9\x10\x1f\xb6\xf3}\x01\x00\x00\x00\x00\x04YZ", walked{Refused: []string{"window.xz: xz: xz: LZMA2 dictionary size exceeds max"}}},
 		{"a.zip", zipped(t, file{"x", "1"}, file{"d/y", "2"}, file{"d/", ""}), walked{Inputs: []string{"a.zip!x: 1", "a.zip!d/y: 2"}}},
 		{"none.zip", zipped(t), walked{}},
 		{"a.tar", tarred(t, file{"x", "1"}, file{"d/y", "2"}), walked{Inputs: []string{"a.tar!x: 1", "a.tar!d/y: 2"}}},

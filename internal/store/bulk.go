@@ -165,6 +165,7 @@ func (p *pile) add(s *Store, id []byte, observations []intel.Observation) {
 	for i := range observations {
 		p.batch.observation(s, &observations[i])
 	}
+	p.batch.fleet()
 }
 
 // put piles up one row.

@@ -22,7 +22,8 @@ import (
 //	c      MD5 of a certificate               files that carry it
 //	p      publication id                     what it is, field by field, and files that it names
 //	s                                         source id(4): text "type 0 name"
-//	n                                         feed: the last is the moment of its last complete snapshot
+//	n                                         feed: the last is the moment of its last complete snapshot; text: its terms
+//	F                                         one row: its hosts are all machines that were ever seen
 //	m      first 16 bytes of a hash           how far a stream has been taken in, as the last time; see marks.go
 //	T      any partition of space f, w or d   rows rolled out of a relation that grew too large, see hubs.go
 //
@@ -46,6 +47,7 @@ const (
 	spacePublication = 'p'
 	spaceSources     = 's'
 	spaceSnapshots   = 'n'
+	spaceFleet       = 'F'
 	spaceMark        = 'm'
 	spaceTail        = 'T'
 )

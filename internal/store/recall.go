@@ -60,6 +60,18 @@ func (v *View) recall(ctx context.Context, h intel.Hash, want intel.Section) (*i
 	return f, under, nil
 }
 
+// FleetHosts returns how many machines were ever seen, of any marking.
+func (v *View) FleetHosts(ctx context.Context) (n uint64, err error) {
+	err = v.s.kv.Scan(ctx, []kv.Range{{Partition: []byte{spaceFleet}, Limit: 1}}, func(r kv.Row) error {
+		n = r.Value.Hosts.Count()
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting the fleet's hosts: %w", v.s.kind(err))
+	}
+	return n, nil
+}
+
 // everything is what must be looked at before a file is unknown: all but the hosts, which come with a sighting only.
 const everything = intel.AllSections &^ intel.SectionHosts
 

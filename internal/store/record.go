@@ -27,6 +27,7 @@ func (s *Store) record(ctx context.Context, id []byte, observations []intel.Obse
 	for i := range observations {
 		b.observation(s, &observations[i])
 	}
+	b.fleet()
 	b.marks(marks)
 	batch := kv.Batch{ID: id, Writes: b.writes()}
 	repeated, err = s.kv.Apply(ctx, &batch)
@@ -49,6 +50,7 @@ type batch struct {
 	rows    []batchRow
 	values  []kv.Value        // slab that rows' values are cut from
 	sources map[uint32]string // new ones, whose names this batch writes
+	hosts   kv.Sketch         // all that are seen
 	pile    *pile             // when not nil, rows go there, and are added up later
 
 	// Buffers that are used again for each row: its whole name, its partition, its object.
@@ -220,7 +222,9 @@ func (f *fact) sighting(file intel.Hash, t *intel.Sighting) {
 	in := f.inFile(file)
 	seen := *f
 	if t.Host != "" {
-		seen.tally.Hosts.Add(xxhash.Sum64String(t.Host))
+		host := xxhash.Sum64String(t.Host)
+		seen.tally.Hosts.Add(host)
+		f.hosts.Add(host)
 		f.putText(in, tagHost, 0, t.Host, "")
 	}
 	seen.put(in, tagSeen, 0, nil, "")
@@ -234,6 +238,17 @@ func (f *fact) sighting(file intel.Hash, t *intel.Sighting) {
 	if name != "" {
 		f.putText(in, tagName, 0, name, "")
 	}
+}
+
+// fleet adds the hosts that were seen to those of the fleet.
+func (b *batch) fleet() {
+	if b.hosts.Count() == 0 {
+		return
+	}
+	split := b.begin([]byte{spaceFleet})
+	b.name = append(b.name, 0)
+	b.merge(split, &kv.Value{Hosts: b.hosts})
+	b.hosts = kv.Sketch{}
 }
 
 // relation writes the row at both ends that have a hash; a reader of either end sees the other.

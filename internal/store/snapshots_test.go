@@ -190,3 +190,89 @@ func TestLiveness(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedTerms: the terms of a feed discount its listings or hide them, at once where the answer was cached, also in a store that is opened again; and
+// the last ones written count.
+func TestFeedTerms(t *testing.T) {
+	engine := mem.New()
+	s, err := store.New(engine, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record(t, s, "listed", listed("F", hashes(sha256A), noon))
+	other, err := store.New(engine, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := 24 * time.Hour
+	for _, step := range []struct {
+		terms intel.FeedTerms
+		want  string
+	}{
+		{intel.FeedTerms{Weight: 100}, "red 85"},
+		{intel.FeedTerms{Weight: 60}, "orange 61"},
+		{intel.FeedTerms{Weight: 100, Decay: 10 * day}, "red 85"},
+		{intel.FeedTerms{Weight: 100, Decay: 10 * day, AsOf: noon.Add(-day)}, "red 85"},
+		{intel.FeedTerms{Weight: 100, Decay: 10 * day, AsOf: noon.Add(11*day - 1)}, "orange 55"},
+		{intel.FeedTerms{Weight: 100, Decay: 10 * day, AsOf: noon.Add(100_000 * day)}, "gray 25"},
+		{intel.FeedTerms{Weight: 100, Removed: true}, "gray 25"},
+		{intel.FeedTerms{Weight: 1000}, "red 85"},
+	} {
+		view := s.View(intel.TLPRed)
+		_, _ = dossier.Build(t.Context(), view, sha256A, dossier.Query{})
+		if err := s.FeedTerms(t.Context(), "F", step.terms); err != nil {
+			t.Fatal(err)
+		}
+		if other, err = store.New(engine, store.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*store.Store{s, other} {
+			got := "unknown"
+			if d, err := dossier.Build(t.Context(), s.View(intel.TLPRed), sha256A, dossier.Query{}); err == nil {
+				got = fmt.Sprint(d.Verdict.Zone, " ", d.Verdict.Score)
+			} else if !errors.Is(err, intel.ErrUnknown) {
+				t.Fatal(err)
+			}
+			if got != step.want {
+				t.Errorf("%+v: %s, want %s", step.terms, got, step.want)
+			}
+		}
+		if view.Fresh() && step.terms != (intel.FeedTerms{Weight: 100}) {
+			t.Errorf("%+v: what was answered before is thought fresh", step.terms)
+		}
+		before := s.View(intel.TLPRed)
+		_, _ = dossier.Build(t.Context(), before, sha256A, dossier.Query{})
+		if err := s.FeedTerms(t.Context(), "F", step.terms); err != nil || !before.Fresh() {
+			t.Errorf("%+v again: %v, fresh %t", step.terms, err, before.Fresh())
+		}
+	}
+	if err := s.FeedTerms(t.Context(), "", intel.FeedTerms{}); !errors.Is(err, intel.ErrInvalid) {
+		t.Errorf("no name: %v", err)
+	}
+}
+
+// TestFleetHosts: every host that was ever seen counts once, whatever file, batch or way it came by.
+func TestFleetHosts(t *testing.T) {
+	s, err := store.New(mem.New(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(want uint64) {
+		t.Helper()
+		if n, err := s.View(intel.TLPClear).FleetHosts(t.Context()); err != nil || n != want {
+			t.Errorf("%d hosts, %v; want %d", n, err, want)
+		}
+	}
+	count(0)
+	seen := func(h intel.Hash, host string) intel.Observation {
+		return intel.Observation{Source: telemetry, Time: noon, File: hashes(h), Fact: intel.Sighting{Name: "a", Host: host}}
+	}
+	record(t, s, "one", seen(sha256A, "a"), seen(sha256A, "b"), seen(sha256B, "a"), seen(sha256B, ""))
+	count(2)
+	if _, _, err := s.RecordMany(t.Context(), func(yield func([]byte, []intel.Observation) bool) {
+		_ = yield([]byte("x"), []intel.Observation{seen(sha256A, "c"), seen(sha256B, "b")}) && yield([]byte("y"), []intel.Observation{seen(sha256B, "d")})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	count(4)
+}

@@ -133,7 +133,7 @@ func (s *Store) changed(writes []kv.Write) {
 	var last []byte
 	for i := range writes {
 		w := &writes[i]
-		if w.Partition[0] == spaceMark {
+		if w.Partition[0] == spaceMark || w.Partition[0] == spaceFleet {
 			continue // no answer is made from it
 		}
 		if string(w.Partition) != string(last) {

@@ -2,6 +2,9 @@
 //
 // The rules, strongest first: the newest decision of an analyst stands; else the gravest detection or listing of yellow or worse;
 // else a listing among known-good files is green; else gray.
+//
+// A listing that counts less, by its feed's weight or its age, moves the score from gray towards its zone by so much less, and says what that
+// score says: a red one of half the weight is orange. One of no weight says nothing.
 package verdict
 
 import (
@@ -27,8 +30,9 @@ func Zone(h *intel.Head) intel.Zone {
 		good = good || h.Detections[i].Value.Zone == intel.Green
 	}
 	for i := range h.Listings {
-		worst = max(worst, h.Listings[i].Value.Zone)
-		good = good || h.Listings[i].Value.Zone == intel.Green
+		zone, _ := counted(&h.Listings[i].Value)
+		worst = max(worst, zone)
+		good = good || zone == intel.Green
 	}
 	if worst == intel.Gray && good {
 		return intel.Green
@@ -56,6 +60,15 @@ func Judge(h *intel.Head) intel.Verdict {
 		zone intel.Zone
 		text string
 	}
+	strongest := -1 // of the voices for the zone: how far from gray the one is that says it most
+	voice := func(zone intel.Zone, base int) {
+		if zone == v.Zone {
+			strongest = max(strongest, base-gray, gray-base)
+		}
+	}
+	if decision(h) != nil {
+		voice(v.Zone, base(v.Zone))
+	}
 	var reasons []reason
 	against := 0 // distinct names that say the file is as bad as its zone
 	if d := decision(h); d != nil {
@@ -71,6 +84,7 @@ func Judge(h *intel.Head) intel.Verdict {
 		if r.Value.Method != "" {
 			text += " by " + r.Value.Method
 		}
+		voice(r.Value.Zone, base(r.Value.Zone))
 		reasons = append(reasons, reason{r.Value.Zone, text + " (" + r.Value.Zone.String() + ")"})
 	}
 	for _, r := range h.Listings {
@@ -81,7 +95,16 @@ func Judge(h *intel.Head) intel.Verdict {
 		if r.Value.Threat != "" {
 			text += " as " + r.Value.Threat
 		}
-		reasons = append(reasons, reason{r.Value.Zone, text + " (" + r.Value.Zone.String() + ")"})
+		zone, score := counted(&r.Value)
+		voice(zone, score)
+		text += " (" + r.Value.Zone.String()
+		if r.Value.Discount > 0 {
+			text += fmt.Sprintf(", of weight %d", 100-min(r.Value.Discount, 100))
+		}
+		if zone != r.Value.Zone {
+			text += ": counts as " + zone.String()
+		}
+		reasons = append(reasons, reason{zone, text + ")"})
 	}
 	slices.SortFunc(reasons, func(a, b reason) int {
 		return cmp.Or(-cmp.Compare(a.zone, b.zone), strings.Compare(a.text, b.text))
@@ -100,25 +123,62 @@ func Judge(h *intel.Head) intel.Verdict {
 	if len(v.Reasons) == 0 {
 		v.Reasons = append(v.Reasons, "no detection, no listing and no decision: nothing says that it is bad or good")
 	}
-	v.Score = score(v.Zone, against)
+	v.Score = score(v.Zone, strongest, against)
 	return v
 }
 
-// score places a file inside its zone's band: red 75 to 100, orange 50 to 74, yellow 26 to 49, gray 25, green 0 to 24.
-// Each further voice for a bad zone adds five, and each further one for green takes five.
-func score(z intel.Zone, voices int) int {
-	more := 5 * max(voices-1, 0)
+// gray is the score of a file of which nothing is said.
+const gray = 25
+
+// base is the score of one voice for a zone, which counts wholly.
+func base(z intel.Zone) int {
 	switch z {
 	case intel.Red:
-		return min(85+more, 100)
+		return 85
 	case intel.Orange:
-		return min(60+more, 74)
+		return 60
 	case intel.Yellow:
-		return min(35+more, 49)
+		return 35
 	case intel.Green:
-		return max(10-more, 0)
+		return 10
 	}
-	return 25
+	return gray
+}
+
+// counted is what a listing says with its discount, and the score of that alone.
+func counted(l *intel.Listing) (intel.Zone, int) {
+	if l.Discount == 0 {
+		return l.Zone, base(l.Zone)
+	}
+	score := gray + (base(l.Zone)-gray)*(100-int(min(l.Discount, 100)))/100
+	switch {
+	case score >= 75:
+		return intel.Red, score
+	case score >= 50:
+		return intel.Orange, score
+	case score > gray:
+		return intel.Yellow, score
+	case score < gray:
+		return intel.Green, score
+	}
+	return intel.Gray, score
+}
+
+// score places a file inside its zone's band: red 75 to 100, orange 50 to 74, yellow 26 to 49, gray 25, green 0 to 24. strongest is how far from
+// gray the strongest voice is; each further voice for a bad zone adds five, and each further one for green takes five.
+func score(z intel.Zone, strongest, voices int) int {
+	more := max(strongest, 0) + 5*max(voices-1, 0)
+	switch z {
+	case intel.Red:
+		return min(gray+more, 100)
+	case intel.Orange:
+		return min(gray+more, 74)
+	case intel.Yellow:
+		return min(gray+more, 49)
+	case intel.Green:
+		return max(gray-more, 0)
+	}
+	return gray
 }
 
 // Detection returns the name of the gravest detection, else of the gravest threat that a listing of yellow or worse names, else "".
@@ -142,8 +202,9 @@ func Detection(h *intel.Head) string {
 		return name
 	}
 	for i := range h.Listings {
-		if r := &h.Listings[i]; r.Value.Threat != "" && r.Value.Zone >= intel.Yellow && (name == "" || better(r.Value.Zone, r.Last, r.Value.Threat)) {
-			name, zone, last = r.Value.Threat, r.Value.Zone, r.Last
+		r := &h.Listings[i]
+		if z, _ := counted(&r.Value); r.Value.Threat != "" && z >= intel.Yellow && (name == "" || better(z, r.Last, r.Value.Threat)) {
+			name, zone, last = r.Value.Threat, z, r.Last
 		}
 	}
 	return name

@@ -27,6 +27,10 @@ func listed(z intel.Zone, feeds ...string) (rows []intel.Row[intel.Listing]) {
 	return rows
 }
 
+func discounted(z intel.Zone, discount uint8) []intel.Row[intel.Listing] {
+	return []intel.Row[intel.Listing]{row(intel.Listing{Feed: "F", Zone: z, Threat: "T", Discount: discount}, 1)}
+}
+
 func TestJudge(t *testing.T) {
 	nothing := "no detection, no listing and no decision: nothing says that it is bad or good"
 	for _, tt := range []struct {
@@ -72,6 +76,16 @@ func TestJudge(t *testing.T) {
 		{"of two at one moment the graver stands", intel.Head{Verdicts: []intel.Row[intel.AnalystVerdict]{
 			row(intel.AnalystVerdict{Zone: intel.Yellow, Analyst: "a"}, 5), row(intel.AnalystVerdict{Zone: intel.Orange, Analyst: "b"}, 5), row(intel.AnalystVerdict{Zone: intel.Green, Analyst: "c"}, 5)}},
 			intel.Verdict{Zone: intel.Orange, Score: 60, Reasons: []string{"b decided: orange"}}},
+		{"a listing of less weight counts as what it comes to", intel.Head{Listings: discounted(intel.Red, 50)},
+			intel.Verdict{Zone: intel.Orange, Score: 55, Reasons: []string{"listed in F as T (red, of weight 50: counts as orange)"}}},
+		{"a little less", intel.Head{Listings: discounted(intel.Red, 10)},
+			intel.Verdict{Zone: intel.Red, Score: 79, Reasons: []string{"listed in F as T (red, of weight 90)"}}},
+		{"no weight", intel.Head{Listings: append(discounted(intel.Red, 100), listed(intel.Green, "w")...)},
+			intel.Verdict{Zone: intel.Green, Score: 10, Reasons: []string{"listed in F as T (red, of weight 0: counts as gray)", "known good: listed in w (green)"}}},
+		{"known good by a little", intel.Head{Listings: discounted(intel.Green, 80)},
+			intel.Verdict{Zone: intel.Green, Score: 22, Reasons: []string{"known good: listed in F as T (green, of weight 20)"}}},
+		{"a whole voice beside one of less weight", intel.Head{Detections: detected(intel.Orange, "Odd"), Listings: discounted(intel.Red, 50)},
+			intel.Verdict{Zone: intel.Orange, Score: 65, Reasons: []string{"detected as Odd (orange)", "listed in F as T (red, of weight 50: counts as orange)"}}},
 		{"a publication is named and decides nothing", intel.Head{Publications: []intel.Row[intel.Publication]{row(intel.Publication{Title: "Harbour", Type: intel.APT}, 1)}},
 			intel.Verdict{Zone: intel.Gray, Score: 25, Reasons: []string{"named in the report Harbour (APT)"}}},
 	} {
@@ -101,6 +115,26 @@ func TestOrderOfRows(t *testing.T) {
 	two = verdict.Judge(&intel.Head{Publications: []intel.Row[intel.Publication]{q, p}})
 	if diff := cmp.Diff(one, two); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestDiscounts: whatever a listing's discount, its zone is the band that its score is in, and a larger discount never says more.
+func TestDiscounts(t *testing.T) {
+	for _, zone := range []intel.Zone{intel.Red, intel.Orange, intel.Yellow, intel.Gray, intel.Green} {
+		before := verdict.Judge(&intel.Head{Listings: discounted(zone, 0)})
+		for d := range 256 {
+			v := verdict.Judge(&intel.Head{Listings: discounted(zone, uint8(d))})
+			in := map[intel.Zone][2]int{intel.Red: {75, 100}, intel.Orange: {50, 74}, intel.Yellow: {26, 49}, intel.Gray: {25, 25}, intel.Green: {0, 24}}[v.Zone]
+			if v.Score < in[0] || v.Score > in[1] {
+				t.Errorf("%s less %d: %s %d", zone, d, v.Zone, v.Score)
+			}
+			if zone == intel.Green && v.Score < before.Score || zone != intel.Green && v.Score > before.Score {
+				t.Errorf("%s less %d scores %d, less a little less %d", zone, d, v.Score, before.Score)
+			}
+			if before = v; d >= 100 && v.Zone != intel.Gray {
+				t.Errorf("%s less %d: %s", zone, d, v.Zone)
+			}
+		}
 	}
 }
 
@@ -136,6 +170,8 @@ func TestDetection(t *testing.T) {
 		{"by name among equals", &intel.Head{Detections: []intel.Row[intel.Detection]{at(intel.Red, "b", 1), at(intel.Red, "a", 1), at(intel.Red, "c", 1)}}, "a"},
 		{"a detection before a threat", &intel.Head{Detections: []intel.Row[intel.Detection]{at(intel.Yellow, "d", 1)}, Listings: []intel.Row[intel.Listing]{threat(intel.Red, "t", 2)}}, "d"},
 		{"a threat", &intel.Head{Listings: []intel.Row[intel.Listing]{threat(intel.Red, "", 3), threat(intel.Yellow, "t", 2)}}, "t"},
+		{"of a listing that counts as yellow", &intel.Head{Listings: append(discounted(intel.Red, 80), threat(intel.Orange, "u", 0))}, "u"},
+		{"of a listing that counts for nothing", &intel.Head{Listings: discounted(intel.Red, 100)}, ""},
 		{"the package of a known-good list is no threat", &intel.Head{Listings: []intel.Row[intel.Listing]{threat(intel.Green, "coreutils", 3), threat(intel.Gray, "x", 3)}}, ""},
 	} {
 		if got := verdict.Detection(tt.head); got != tt.want {

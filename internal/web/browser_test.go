@@ -219,6 +219,53 @@ func (b *tab) withoutScript(t *testing.T) {
 	}
 }
 
+// tabThrough holds that Tab reaches everything on the page that does something, and that the focus is seen where it is.
+func (b *tab) tabThrough(t *testing.T, name string) {
+	t.Helper()
+	const things = `[...document.querySelectorAll("a[href], button, input:not([type=hidden]), textarea, summary, [tabindex]")].filter(e => e.getClientRects().length && e.checkVisibility())`
+	n := evaluate[int](t, b, things+`.length`)
+	type stop struct {
+		Index   int
+		Outline string
+		Width   string
+		Seen    bool
+	}
+	reached := map[int]bool{}
+	for range n + 3 { // Tab goes round, from wherever the page put the focus
+		b.keys(t, kb.Tab)
+		st := evaluate[stop](t, b, `(() => { const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
+			return {Index: `+things+`.indexOf(e), Outline: s.outlineStyle, Width: s.outlineWidth, Seen: r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && r.width > 1}; })()`)
+		if st.Index < 0 {
+			continue // the document itself, on the way round
+		}
+		reached[st.Index] = true
+		if st.Outline != "solid" || st.Width != "3px" || !st.Seen {
+			t.Errorf("%s: the focus is not to be seen at %s: %+v", name, evaluate[string](t, b, `document.activeElement.outerHTML.slice(0, 120)`), st)
+		}
+	}
+	if len(reached) != n {
+		t.Errorf("%s: Tab reaches %d of %d", name, len(reached), n)
+	}
+}
+
+// legible holds that every text of the page stands out from what is behind it, of the colours that are on.
+func (b *tab) legible(t *testing.T, name string) {
+	t.Helper()
+	var found struct {
+		Texts int
+		Low   []string
+	}
+	if err := json.Unmarshal([]byte(evaluate[string](t, b, contrasts)), &found); err != nil {
+		t.Fatal(err)
+	}
+	if found.Texts < 5 {
+		t.Errorf("%s: only %d texts were looked at", name, found.Texts)
+	}
+	if len(found.Low) > 0 {
+		t.Errorf("%s: hard to read: %q", name, found.Low)
+	}
+}
+
 // portalPanels are the titles under the overview, in the order of the portal's page, and ours behind them.
 var portalPanels = []string{
 	"Detection names",
@@ -505,19 +552,7 @@ func TestBrowser(t *testing.T) {
 			for _, name := range names {
 				b.open(t, pages[name])
 				grounds[scheme] = evaluate[string](t, b, `getComputedStyle(document.body).backgroundColor`)
-				var found struct {
-					Texts int
-					Low   []string
-				}
-				if err := json.Unmarshal([]byte(evaluate[string](t, b, contrasts)), &found); err != nil {
-					t.Fatal(err)
-				}
-				if found.Texts < 5 {
-					t.Errorf("%s, %s: only %d texts were looked at", scheme, name, found.Texts)
-				}
-				if len(found.Low) > 0 {
-					t.Errorf("%s, %s: hard to read: %q", scheme, name, found.Low)
-				}
+				b.legible(t, scheme+", "+name)
 			}
 		}
 		if grounds["light"] == grounds["dark"] {
@@ -550,30 +585,7 @@ func TestBrowser(t *testing.T) {
 		b.signIn(t)
 		for _, name := range []string{"home", "red", "hostile", "list", "unknown", "rows", "sign-in"} {
 			b.open(t, pages[name])
-			const things = `[...document.querySelectorAll("a[href], button, input:not([type=hidden]), textarea, summary, [tabindex]")].filter(e => e.getClientRects().length)`
-			n := evaluate[int](t, b, things+`.length`)
-			type stop struct {
-				Index   int
-				Outline string
-				Width   string
-				Seen    bool
-			}
-			reached := map[int]bool{}
-			for range n + 3 { // Tab goes round, from wherever the page put the focus
-				b.keys(t, kb.Tab)
-				st := evaluate[stop](t, b, `(() => { const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
-					return {Index: `+things+`.indexOf(e), Outline: s.outlineStyle, Width: s.outlineWidth, Seen: r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && r.width > 1}; })()`)
-				if st.Index < 0 {
-					continue // the document itself, on the way round
-				}
-				reached[st.Index] = true
-				if st.Outline != "solid" || st.Width != "3px" || !st.Seen {
-					t.Errorf("%s: the focus is not to be seen at %s: %+v", name, evaluate[string](t, b, `document.activeElement.outerHTML.slice(0, 120)`), st)
-				}
-			}
-			if len(reached) != n {
-				t.Errorf("%s: Tab reaches %d of %d", name, len(reached), n)
-			}
+			b.tabThrough(t, name)
 		}
 	})
 

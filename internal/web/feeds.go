@@ -69,7 +69,7 @@ func (p *feedsPage) list(rw http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		next := cell{Time: s.Next}
-		if s.Next.IsZero() && s.State != feed.Running {
+		if s.Next.IsZero() && s.State != feed.Running && s.State != feed.Removed {
 			next = cell{Text: "now"}
 		}
 		body.Table.Rows = append(body.Table.Rows, []cell{{Text: s.Name, Kind: "name"}, {Text: s.State}, number(s.Entries), {Time: s.Success}, next, {Text: s.Error}, {Text: s.Place, Kind: "path"}})

@@ -6,8 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/access"
 	"spoor/internal/feed"
@@ -17,7 +21,10 @@ import (
 )
 
 // shown are feeds as a runner tells of them, every state once; it notes what is accepted.
-type shown struct{ accepted []string }
+type shown struct {
+	mu       sync.Mutex
+	accepted []string
+}
 
 func (s *shown) Status() ([]feed.Status, string) {
 	at := time.Date(2026, 5, 20, 15, 0, 0, 0, time.UTC)
@@ -27,6 +34,10 @@ func (s *shown) Status() ([]feed.Status, string) {
 		{Name: "secret one", Kind: feed.Path, Place: "/secret", Marking: intel.TLPRed, State: feed.OK},
 		{Name: "odd", Kind: feed.URL, Place: "https://o.example/", State: feed.HeldUp, Entries: 100, Success: at,
 			Held: &feed.Held{At: at, Entries: 7, Reasons: []string{"it shrinks by more than half: 7 entries, 100 before"}, Files: []string{"0123456789abcdef0123456789abcdef"}}},
+		{Name: "new", Kind: feed.URL, Place: "https://n.example/", State: feed.Waiting},
+		{Name: "busy", Kind: feed.URL, Place: "https://n.example/", State: feed.Running},
+		{Name: "gone", Kind: feed.URL, Place: "https://g.example/", State: feed.Removed, Entries: 3},
+		{Name: strings.Repeat("n", 63), Kind: feed.Path, Place: "/" + strings.Repeat("p", 300), State: feed.Failing, Error: "<script>window.pwned = 1</script>" + strings.Repeat("e", 300)},
 	}, "feeds.yaml: line 5: zone: \"purple\" is none"
 }
 
@@ -34,6 +45,8 @@ func (s *shown) Accept(name string) error {
 	if name != "odd" {
 		return &intel.Refusal{Field: "feed", Reason: "nothing of this feed is held"}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.accepted = append(s.accepted, name)
 	return nil
 }
@@ -120,5 +133,81 @@ func TestFeedsAccept(t *testing.T) {
 	a := s.do(t, http.MethodPost, "/feeds/accept", "feed=odd", "Cookie", admin, "Sec-Fetch-Site", "same-origin")
 	if a.status != http.StatusSeeOther || a.header.Get("Location") != "/feeds" || len(feeds.accepted) != 1 {
 		t.Errorf("%d %v", a.status, feeds.accepted)
+	}
+}
+
+// TestBrowserFeeds looks at the page of feeds in Chromium: on a phone, in the dark, by the keyboard alone, and without JavaScript.
+func TestBrowserFeeds(t *testing.T) {
+	browser := startBrowser(t)
+	s, feeds := feedPages(t)
+	s.token = s.newToken(t, access.NewToken{Account: "admin", Scopes: []access.Scope{access.Admin}})
+	b := openTab(t, browser, s)
+	b.signIn(t)
+	b.open(t, "/feeds")
+	states := evaluate[[][]string](t, b, `[...document.querySelectorAll("tbody tr")].map(r => [r.cells[0].innerText, r.cells[1].innerText, r.cells[4].innerText])`)
+	next := time.Date(2026, 5, 20, 16, 0, 0, 0, time.UTC)
+	want := [][]string{{"well", "ok", evaluate[string](t, b, `document.querySelector("tbody tr td:nth-child(5)").innerText`)}, {"broken", "failing", "now"}, {"secret one", "ok", "now"}, {"odd", "held", "now"},
+		{"new", "waiting", "now"}, {"busy", "running", ""}, {"gone", "removed", ""}, {strings.Repeat("n", 63), "failing", "now"}}
+	if diff := cmp.Diff(want, states); diff != "" {
+		t.Errorf("the table (-want +got):\n%s", diff)
+	}
+	if got := evaluate[string](t, b, `document.querySelector("tbody tr td:nth-child(5) time").dateTime`); got != next.Format(time.RFC3339) {
+		t.Errorf("the next run: %q", got)
+	}
+	if got := evaluate[string](t, b, `document.querySelector("[role=alert]").innerText + document.querySelector(".held").innerText + ("pwned" in window)`); !strings.Contains(got, "purple") ||
+		!strings.Contains(got, "it shrinks by more than half") || !strings.HasSuffix(got, "false") {
+		t.Errorf("%q", got)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		b.scheme(t, scheme)
+		b.open(t, "/feeds")
+		evaluate[any](t, b, `document.querySelector(".held details").open = true`)
+		b.legible(t, scheme)
+	}
+	for _, width := range []int64{320, 375, 768, 1280} {
+		b.screen(t, width)
+		b.open(t, "/feeds")
+		if got := evaluate[int64](t, b, `document.scrollingElement.scrollWidth`); got > width {
+			t.Errorf("it is %d wide on a screen of %d", got, width)
+		}
+	}
+	b.screen(t, 375)
+	if bad := evaluate[[]string](t, b, `[...document.querySelectorAll("td")].filter(c => c.offsetWidth && (c.getBoundingClientRect().right > 375 || !getComputedStyle(c, "::before").content.includes(c.dataset.label))).map(c => c.textContent)`); len(bad) > 0 {
+		t.Errorf("on a phone, cells out of place: %q", bad)
+	}
+	b.screen(t, 1280)
+	b.open(t, "/feeds")
+	b.tabThrough(t, "feeds")
+	if bad := evaluate[[]string](t, b, structure); len(bad) > 0 {
+		t.Errorf("%q", bad)
+	}
+	// What is held is unfolded, and let in, by the keyboard, also without JavaScript.
+	accepted := func() int {
+		feeds.mu.Lock()
+		defer feeds.mu.Unlock()
+		return len(feeds.accepted)
+	}
+	for i, script := range []bool{true, false} {
+		if !script {
+			b.withoutScript(t)
+		}
+		b.open(t, "/feeds")
+		evaluate[any](t, b, `document.querySelector(".held summary").focus()`)
+		b.keys(t, kb.Enter)
+		if !evaluate[bool](t, b, `document.querySelector(".held details").open`) {
+			t.Error("the files do not unfold")
+		}
+		b.keys(t, kb.Tab+kb.Tab) // the file, then the button
+		if got := evaluate[string](t, b, `document.activeElement.textContent`); got != "Accept it as it is" {
+			t.Fatalf("the focus is at %q", got)
+		}
+		b.keys(t, kb.Enter)
+		for end := time.Now().Add(patience); accepted() == i && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if accepted() != i+1 {
+			t.Fatalf("accepted %v", feeds.accepted)
+		}
+		b.arrives(t, "/feeds")
 	}
 }
