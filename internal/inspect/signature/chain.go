@@ -423,7 +423,7 @@ func (v *verifier) endorse(s *stamp, si *signerInfo, at time.Time, digest func(c
 		return
 	}
 	if err := si.verify(s.by, digest); err != nil {
-		s.why = "the time stamp's signature is wrong"
+		s.why = "the time stamp is wrong: " + err.Error()
 		return
 	}
 	s.at = at

@@ -154,6 +154,9 @@ func verifyDigest(key any, h crypto.Hash, salt int, digest, sig []byte) error {
 			err = rsa.VerifyPSS(pub, h, digest, sig, &rsa.PSSOptions{SaltLength: salt})
 		} else {
 			err = rsa.VerifyPKCS1v15(pub, h, digest, sig)
+			if err != nil && weak(h) { // Symantec's time stamps have the bare digest, without the name of its algorithm
+				err = rsa.VerifyPKCS1v15(pub, 0, digest, sig)
+			}
 		}
 		if err != nil {
 			return errSignature

@@ -24,7 +24,14 @@ type Result struct {
 
 // readers are the formats that carry signatures.
 var readers = map[filetype.Format]func(*file) error{
-	filetype.PE: (*file).pe,
+	filetype.PE:      (*file).pe,
+	filetype.MSI:     (*file).msi,
+	filetype.OLE:     (*file).msi,
+	filetype.Cab:     (*file).cab,
+	filetype.Catalog: (*file).catalog,
+	filetype.Script:  (*file).script,
+	filetype.Text:    (*file).script,
+	filetype.XML:     (*file).script,
 }
 
 // Signed reports whether files of a format can carry a signature that Verify reads.
