@@ -45,6 +45,7 @@ type signedData struct {
 
 type signerInfo struct {
 	issuer, serial string
+	issuerName     string // as shown
 	keyID          string
 	digest         crypto.Hash
 	digestOID      string
@@ -159,7 +160,7 @@ func parseSigner(e *element) (*signerInfo, error) {
 		if in.err != nil {
 			return nil, bad
 		}
-		si.issuer, _ = name(&issuer)
+		si.issuer, si.issuerName = name(&issuer)
 		si.serial = serialHex(serial.body)
 	case who.context(0):
 		o := octets(&who)

@@ -4,6 +4,7 @@
 package signature
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/md5"
 	"errors"
@@ -32,6 +33,16 @@ var readers = map[filetype.Format]func(*file) error{
 	filetype.Script:  (*file).script,
 	filetype.Text:    (*file).script,
 	filetype.XML:     (*file).script,
+	filetype.Jar:     (*file).jar,
+	filetype.Zip:     (*file).jar, // what was taken for no more than a zip
+	filetype.APK:     (*file).apk,
+	filetype.Appx:    (*file).appx,
+	filetype.ELF:     (*file).module,
+	filetype.MachO:   (*file).macho,
+	filetype.DMG:     (*file).dmg,
+	filetype.XAR:     (*file).xar,
+	filetype.RPM:     (*file).rpm,
+	filetype.Deb:     (*file).deb,
 }
 
 // Signed reports whether files of a format can carry a signature that Verify reads.
@@ -174,8 +185,16 @@ func (f *file) signer(kind string, sd *signedData, si *signerInfo, digest func(c
 		x.remark("%d certificates could not be read", sd.unreadable)
 	}
 	if x.cert == nil {
-		x.signer = "unknown (certificate " + orNone(si.serial) + ")"
-		x.fail(malformed, "the signer's certificate is not in the file")
+		x.signer = "certificate " + orNone(si.serial)
+		if si.issuerName != "" {
+			x.signer += " of " + si.issuerName
+		}
+		x.fail(unchecked, "the signer's certificate is neither in the file nor among the operator's")
+		if si.attributes != nil && si.digest != 0 && si.digest.Available() {
+			if got, err := digest(si.digest); err == nil && !bytes.Equal(got, si.messageDigest) {
+				x.fail(changed, "changed after signing")
+			}
+		}
 		return x
 	}
 	x.signer = x.cert.owner
