@@ -31,7 +31,7 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s: %s", p.What, p.Reason
 
 // Options are how containers are opened.
 type Options struct {
-	Passwords []string // tried on encrypted members, in this order
+	Passwords []string // tried on encrypted members, in this order; see [DefaultPasswords]
 	Memory    int64    // bytes that one decompressor may use; 0 means 128 MiB
 }
 
@@ -46,17 +46,43 @@ func Each(ctx context.Context, f filetype.Format, r io.ReaderAt, size int64, o O
 	if read == nil {
 		return &Problem{string(f), "no reader opens this format"}
 	}
-	return read(&container{ctx: ctx, r: r, size: size, o: o, yield: yield})
-}
-
-// container is what a reader works on.
-type container struct {
-	ctx   context.Context
-	r     io.ReaderAt
-	size  int64
-	o     Options
-	yield func(Member) error
+	if o.Memory == 0 {
+		o.Memory = 128 << 20
+	}
+	c := &container{ctx: ctx, format: f, r: contextReaderAt{ctx, r}, size: size, o: o, yield: yield}
+	err := c.guard(read)
+	switch {
+	case c.stop != nil:
+		return c.stop
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		return nil
+	}
+	return c.problem(string(f), err)
 }
 
 // readers opens each format. A reader is a file of its own.
-var readers = map[filetype.Format]func(*container) error{}
+var readers = map[filetype.Format]func(*container) error{
+	filetype.Zip:      readZip,
+	filetype.Jar:      readZip,
+	filetype.APK:      readZip,
+	filetype.Appx:     readZip,
+	filetype.OOXML:    readZip,
+	filetype.ODF:      readZip,
+	filetype.SevenZip: readSevenZip,
+	filetype.RAR:      readRAR,
+	filetype.Tar:      readTar,
+	filetype.Gzip:     readGzip,
+	filetype.Bzip2:    readBzip2,
+	filetype.XZ:       readXZ,
+	filetype.Zstd:     readZstd,
+	filetype.Lzip:     readLzip,
+	filetype.LZMA:     readLZMA,
+	filetype.LZ4:      readLZ4,
+	filetype.Compress: readCompress,
+	filetype.Ar:       readAr,
+	filetype.Deb:      readAr,
+	filetype.RPM:      readRPM,
+	filetype.CPIO:     readCPIO,
+}

@@ -1,0 +1,278 @@
+package unpack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
+
+	"spoor/internal/inspect/filetype"
+)
+
+// container is what a reader works on.
+type container struct {
+	ctx    context.Context
+	format filetype.Format
+	r      io.ReaderAt // fails once ctx is done
+	size   int64
+	o      Options
+	yield  func(Member) error
+
+	stop     error             // yield's error
+	yielding bool              // a panic is then the caller's
+	password string            // the last that opened a member: tried first
+	tries    int64             // what trying passwords has cost, in hash rounds
+	keys     map[string][]byte // that passwords gave, by password and salt
+}
+
+// errCut is the end of the file inside of what it promised.
+var errCut = errors.New("the data ends too early")
+
+// letPanicsPass makes a panic inside a decoder of ours fail the fuzz targets, instead of being told as a problem.
+var letPanicsPass bool
+
+// guard turns a panic of a decoder into an error. A panic of the caller's yield goes on.
+func (c *container) guard(f func(*container) error) (err error) {
+	if !letPanicsPass {
+		defer func() {
+			if !c.yielding {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("the decoder failed: %v", p)
+				}
+			}
+		}()
+	}
+	return f(c)
+}
+
+// tell hands a member to the caller, with an error that names the member when reading it fails.
+func (c *container) tell(m Member) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	if m.Reader != nil {
+		m.Reader = &memberReader{c: c, path: m.Path, r: m.Reader}
+	} else if m.Err != nil {
+		m.Err = c.problem(c.memberName(m.Path), m.Err)
+	}
+	c.yielding = true
+	err := c.yield(m)
+	c.yielding = false
+	if err != nil {
+		c.stop = err
+	}
+	return err
+}
+
+func (c *container) memberName(path string) string {
+	if path == "" {
+		return string(c.format)
+	}
+	return string(c.format) + ": member " + path
+}
+
+// problem makes a *Problem of an error, unless it is one or the context's.
+func (c *container) problem(what string, err error) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	if cause := c.ctx.Err(); cause != nil {
+		return cause
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errCut
+	}
+	return &Problem{what, err.Error()}
+}
+
+// memberReader reads a member for the caller.
+type memberReader struct {
+	c    *container
+	path string
+	r    io.Reader
+	err  error
+}
+
+func (m *memberReader) Read(p []byte) (n int, err error) {
+	if m.err != nil {
+		return 0, m.err
+	}
+	if err := m.c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if !letPanicsPass {
+		defer func() {
+			if p := recover(); p != nil {
+				m.err = m.c.problem(m.c.memberName(m.path), fmt.Errorf("the decoder failed: %v", p))
+				n, err = 0, m.err
+			}
+		}()
+	}
+	n, err = m.r.Read(p)
+	if err != nil {
+		if err != io.EOF {
+			err = m.c.problem(m.c.memberName(m.path), err)
+		}
+		m.err = err
+	}
+	return n, err
+}
+
+// contextReaderAt fails once its context is done.
+type contextReaderAt struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+func (r contextReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.ReadAt(p, off)
+}
+
+// lazyReader opens what it reads at the first Read: a member that nobody reads costs nothing.
+type lazyReader struct {
+	open func() (io.Reader, error)
+	r    io.Reader
+	err  error
+}
+
+func (l *lazyReader) Read(p []byte) (int, error) {
+	if l.open != nil {
+		l.r, l.err = l.open()
+		l.open = nil
+	}
+	if l.err != nil {
+		return 0, l.err
+	}
+	return l.r.Read(p)
+}
+
+// section is n bytes of the container at off, less what lies beyond its end.
+func (c *container) section(off, n int64) *io.SectionReader {
+	off = min(max(off, 0), c.size)
+	return io.NewSectionReader(c.r, off, min(max(n, 0), c.size-off))
+}
+
+// stored is n bytes of the container at off as they are; to read beyond the container's end is an error.
+func (c *container) stored(off, n int64) io.Reader {
+	return &exactReader{r: c.section(off, n), left: n}
+}
+
+// readAt reads exactly n bytes at off. n is one that the code says, never the file.
+func (c *container) readAt(off int64, n int) ([]byte, error) {
+	if off < 0 || off > c.size-int64(n) {
+		return nil, errCut
+	}
+	b := make([]byte, n)
+	if n, err := c.r.ReadAt(b, off); n < len(b) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// readSome reads n bytes of r in steps, so that a length that the file claims costs no more memory than there are bytes. It fails when n is over
+// limit.
+func readSome(r io.Reader, n, limit int64) ([]byte, error) {
+	if n < 0 || n > limit {
+		return nil, fmt.Errorf("%d bytes claimed where at most %d are taken", n, limit)
+	}
+	var b []byte
+	for int64(len(b)) < n {
+		step := int(min(n-int64(len(b)), 64<<10))
+		at := len(b)
+		b = append(b, make([]byte, step)...)
+		if _, err := io.ReadFull(r, b[at:]); err != nil {
+			return nil, errCut
+		}
+	}
+	return b, nil
+}
+
+// exactReader gives left bytes of r; it is an error when r has fewer.
+type exactReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (e *exactReader) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > e.left {
+		p = p[:e.left]
+	}
+	n, err := e.r.Read(p)
+	e.left -= int64(n)
+	if err == io.EOF && e.left > 0 {
+		err = errCut
+	}
+	return n, err
+}
+
+// buffered is r with a ReadByte that reads no more than is asked of r by the buffer.
+func buffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 32<<10) }
+
+// maxPath bounds a member's path, in bytes.
+const maxPath = 4096
+
+// cleanPath makes a container's name for a member safe to show and to compare: slashes, no drive, no root, no "." and "..", valid UTF-8 and no
+// control characters.
+func cleanPath(name string) string {
+	if !utf8.ValidString(name) {
+		name = strings.ToValidUTF8(name, "\uFFFD")
+	}
+	name = strings.ReplaceAll(name, `\`, "/")
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, name)
+	parts := strings.Split(name, "/")
+	kept := parts[:0]
+	for _, part := range parts {
+		switch {
+		case part == "" || part == "." || part == "..":
+		case len(kept) == 0 && len(part) == 2 && part[1] == ':':
+		default:
+			kept = append(kept, part)
+		}
+	}
+	name = strings.Join(kept, "/")
+	if len(name) > maxPath {
+		name = strings.ToValidUTF8(name[len(name)-maxPath:], "")
+	}
+	return name
+}
+
+// localName decodes a name of a time before UTF-8: what is not valid UTF-8 is read as DOS code page 437.
+func localName(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	out, err := charmap.CodePage437.NewDecoder().Bytes(b)
+	if err != nil {
+		return string(b)
+	}
+	return string(out)
+}
+
+// latin1Name decodes a name of a Unix tool: UTF-8, or else Latin-1.
+func latin1Name(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	out, err := charmap.ISO8859_1.NewDecoder().Bytes(b)
+	if err != nil {
+		return string(b)
+	}
+	return string(out)
+}

@@ -1,0 +1,28 @@
+package unpack
+
+import (
+	"archive/tar"
+	"io"
+)
+
+// readTar tells the files of a tar: v7, ustar, pax and GNU, with holes filled.
+func readTar(c *container) error {
+	t := tar.NewReader(c.section(0, c.size))
+	for {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch h.Typeflag {
+		case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo, tar.TypeXGlobalHeader,
+			'D', 'M', 'V': // of GNU: a directory's list, the rest of a file of another volume, a label
+			continue
+		}
+		if err := c.tell(Member{Path: cleanPath(latin1Name([]byte(h.Name))), Size: h.Size, Reader: t}); err != nil {
+			return err
+		}
+	}
+}
