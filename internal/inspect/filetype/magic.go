@@ -1,0 +1,507 @@
+package filetype
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/gabriel-vasile/mimetype"
+)
+
+// mark is bytes at a place by which a format is known.
+type mark struct {
+	off   int64
+	bytes string
+	Type
+}
+
+// marks are looked at in this order, after those formats whose beginning says only half (MZ, zip, compound files).
+var marks = []mark{
+	{0, "7z\xBC\xAF\x27\x1C", Type{SevenZip, "7-Zip archive", "7Z"}},
+	{0, "Rar!\x1A\x07\x01\x00", Type{RAR, "RAR 5 archive", "RAR"}},
+	{0, "Rar!\x1A\x07\x00", Type{RAR, "RAR 4 archive", "RAR"}},
+	{0, "RE\x7E\x5E", Type{RAR, "RAR 1 archive", "RAR"}},
+	{0, "\xFD7zXZ\x00", Type{XZ, "XZ", "XZ"}},
+	{0, "\x28\xB5\x2F\xFD", Type{Zstd, "Zstandard", "ZST"}},
+	{0, "\x04\x22\x4D\x18", Type{LZ4, "LZ4", "LZ4"}},
+	{0, "\x02\x21\x4C\x18", Type{LZ4, "LZ4 (legacy)", "LZ4"}},
+	{0, "LZIP\x01", Type{Lzip, "lzip", "LZ"}},
+	{0, "\x1F\x9D", Type{Compress, "compress", "Z"}},
+	{0, "MSCF\x00\x00\x00\x00", Type{Cab, "Microsoft Cabinet", "CAB"}},
+	{0, "ISc(", Type{Other, "InstallShield Cabinet", "CAB"}},
+	{0, "070701", Type{CPIO, "cpio (newc)", "CPIO"}},
+	{0, "070702", Type{CPIO, "cpio (crc)", "CPIO"}},
+	{0, "070707", Type{CPIO, "cpio (odc)", "CPIO"}},
+	{0, "\xC7\x71", Type{CPIO, "cpio (binary)", "CPIO"}},
+	{0, "\x71\xC7", Type{CPIO, "cpio (binary, big-endian)", "CPIO"}},
+	{0, "!<arch>\ndebian-binary", Type{Deb, "Debian package", "DEB"}},
+	{0, "!<arch>\n", Type{Ar, "ar archive", "AR"}},
+	{0, "!<thin>\n", Type{Ar, "ar archive (thin)", "AR"}},
+	{0, "\xED\xAB\xEE\xDB", Type{RPM, "RPM package", "RPM"}},
+	{0, "ITSF\x03\x00\x00\x00", Type{CHM, "Compiled HTML Help", "CHM"}},
+	{0, "ITOLITLS", Type{Other, "Microsoft Reader e-book", "LIT"}},
+	{0, "hsqs", Type{SquashFS, "SquashFS", "SQUASHFS"}},
+	{0, "sqsh", Type{SquashFS, "SquashFS (big-endian)", "SQUASHFS"}},
+	{0, "MSWIM\x00\x00\x00", Type{WIM, "Windows Imaging", "WIM"}},
+	{0, "xar!\x00", Type{XAR, "XAR archive", "XAR"}},
+	{0, "SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
+	{0, "SZ \x88\xF0\x27\x33\xD1", Type{SZDD, "MS-DOS compress (QBasic SZDD)", "SZDD"}},
+	{0, "KWAJ\x88\xF0\x27\xD1", Type{SZDD, "MS-DOS compress (KWAJ)", "KWAJ"}},
+	{4, "\xEF\xBE\xAD\xDENullsoftInst", Type{NSIS, "NSIS installer data", "NSIS"}},
+	{0, "\x78\x9F\x3E\x22", Type{TNEF, "TNEF message", "TNEF"}},
+	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
+	{0, "StuffIt", Type{Other, "StuffIt archive", "SIT"}},
+	{0, "ZOO ", Type{Other, "Zoo archive", "ZOO"}},
+	{0, "UHA", Type{Other, "UHARC archive", "UHA"}},
+	{0, "AFsc", Type{Other, "AFsc archive", "AFSC"}},
+	{0, "\x00\x00\x00\x00\x00\x00\x00\x00\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
+	{8, "\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
+	{0, "\x7A\x1A\x20\x10", Type{Other, "Symbian package", "SIS"}},
+
+	// Programs and their parts.
+	{0, "dex\n", Type{DEX, "Dalvik bytecode", "DEX"}},
+	{0, "dey\n", Type{DEX, "Dalvik bytecode (odex)", "DEX"}},
+	{0, "cdex", Type{DEX, "Dalvik bytecode (compact)", "DEX"}},
+	{0, "oat\n", Type{Other, "Android OAT", "OAT"}},
+	{0, "\x00asm", Type{WASM, "WebAssembly", "WASM"}},
+	{0, "BC\xC0\xDE", Type{Other, "LLVM bitcode", "BC"}},
+	{0, "\x1BLua", Type{Other, "Lua bytecode", "LUAC"}},
+	{0, "\x4C\x00\x00\x00\x01\x14\x02\x00\x00\x00\x00\x00\xC0\x00\x00\x00\x00\x00\x00\x46", Type{LNK, "LNK", "LNK"}},
+	{0, "\xA3HK\xBE\x98\x6C\x4A\xA9\x99\x4C\x53\x0A\x86\xD6\x48\x7D", Type{Other, "AutoIt compiled script", "A3X"}},
+
+	// Documents and data.
+	{0, "{\\rt", Type{RTF, "RTF", "RTF"}},
+	{0, "%!PS-Adobe", Type{Other, "PostScript", "PS"}},
+	{0, "%!", Type{Other, "PostScript", "PS"}},
+	{0, "\xC5\xD0\xD3\xC6", Type{Other, "Encapsulated PostScript (DOS)", "EPS"}},
+	{0, "SQLite format 3\x00", Type{Other, "SQLite 3 database", "SQLITE"}},
+	{4, "Standard Jet DB", Type{Other, "Microsoft Access database", "MDB"}},
+	{4, "Standard ACE DB", Type{Other, "Microsoft Access database", "ACCDB"}},
+	{0, "ElfFile\x00", Type{Other, "Windows event log (EVTX)", "EVTX"}},
+	{0, "\x30\x00\x00\x00LfLe", Type{Other, "Windows event log (EVT)", "EVT"}},
+	{0, "regf", Type{Other, "Windows registry hive", "HIVE"}},
+	{0, "!BDN", Type{Other, "Outlook data file", "PST"}},
+	{0, "\xE4\x52\x5C\x7B\x8C\xD8\xA7\x4D\xAE\xB1\x53\x78\xD0\x29\x96\xD3", Type{Other, "OneNote section", "ONE"}},
+	{0, "\x3F\x5F\x03\x00", Type{Other, "Windows Help", "HLP"}},
+	{0, "MAM\x04", Type{Other, "Windows prefetch (compressed)", "PF"}},
+	{4, "SCCA", Type{Other, "Windows prefetch", "PF"}},
+	{0, "MDMP", Type{Other, "Windows minidump", "DMP"}},
+	{0, "PAGEDU", Type{Other, "Windows memory dump", "DMP"}},
+	{0, "bplist00", Type{Other, "property list (binary)", "PLIST"}},
+	{0, "\xD4\xC3\xB2\xA1", Type{Other, "packet capture (pcap)", "PCAP"}},
+	{0, "\xA1\xB2\xC3\xD4", Type{Other, "packet capture (pcap)", "PCAP"}},
+	{0, "\x0A\x0D\x0D\x0A", Type{Other, "packet capture (pcapng)", "PCAPNG"}},
+	{0, "\xDE\x12\x04\x95", Type{Other, "GNU message catalogue", "MO"}},
+	{0, "\x95\x04\x12\xDE", Type{Other, "GNU message catalogue", "MO"}},
+	{0, "TZif", Type{Other, "time zone data", "TZIF"}},
+	{0, "\xAC\xED\x00\x05", Type{Other, "Java serialized data", "SER"}},
+	{0, "\xFE\xED\xFE\xED", Type{Other, "Java keystore", "JKS"}},
+	{0, "\xCA\xFE\xD0\x0D", Type{Other, "Java pack200", "PACK"}},
+	{0, "PACK\x00\x00\x00\x02", Type{Other, "Git pack", "PACK"}},
+	{0, "DIRC\x00\x00\x00", Type{Other, "Git index", "GIT"}},
+	{0, "\xD0\x0D\xFE\xED", Type{Other, "device tree", "DTB"}},
+	{0, "KDMV", Type{Other, "VMware disk", "VMDK"}},
+	{0, "QFI\xFB", Type{Other, "QEMU disk", "QCOW"}},
+	{0, "vhdxfile", Type{Other, "Hyper-V disk", "VHDX"}},
+	{0, "conectix", Type{Other, "Virtual PC disk", "VHD"}},
+	{0x40, "\x7F\x10\xDA\xBE", Type{Other, "VirtualBox disk", "VDI"}},
+	{0, "Cr24", Type{Other, "Chrome extension", "CRX"}},
+	{0, "d8:announce", Type{Other, "BitTorrent", "TORRENT"}},
+	{0, "Salted__", Type{Other, "OpenSSL encrypted data", "ENC"}},
+	{0, "LUKS\xBA\xBE", Type{Other, "LUKS volume", "LUKS"}},
+	{0, "age-encryption.org/v1\n", Type{Other, "age encrypted data", "AGE"}},
+	{0, "\xFFWPC", Type{Other, "WordPerfect document", "WPD"}},
+	{0, "AT&TFORM", Type{Other, "DjVu document", "DJVU"}},
+	{0, "Obj\x01", Type{Other, "Avro data", "AVRO"}},
+	{0, "PAR1", Type{Other, "Parquet data", "PARQUET"}},
+	{0, "\x89HDF\r\n\x1A\n", Type{Other, "HDF5 data", "HDF5"}},
+	{0, "\x93NUMPY", Type{Other, "NumPy array", "NPY"}},
+
+	// Images.
+	{0, "\x89PNG\r\n\x1A\n", Type{Image, "PNG image", "PNG"}},
+	{0, "\x8AMNG\r\n\x1A\n", Type{Image, "MNG image", "MNG"}},
+	{0, "GIF87a", Type{Image, "GIF image", "GIF"}},
+	{0, "GIF89a", Type{Image, "GIF image", "GIF"}},
+	{0, "\xFF\xD8\xFF", Type{Image, "JPEG image", "JPEG"}},
+	{0, "\x00\x00\x00\x0CjP  \r\n\x87\n", Type{Image, "JPEG 2000 image", "JP2"}},
+	{0, "\xFF\x4F\xFF\x51\x00", Type{Image, "JPEG 2000 codestream", "J2K"}},
+	{0, "\xFF\x0A", Type{Image, "JPEG XL image", "JXL"}},
+	{0, "\x00\x00\x00\x0CJXL \r\n\x87\n", Type{Image, "JPEG XL image", "JXL"}},
+	{0, "II*\x00", Type{Image, "TIFF image", "TIFF"}},
+	{0, "MM\x00*", Type{Image, "TIFF image", "TIFF"}},
+	{0, "II\xBC\x01", Type{Image, "JPEG XR image", "JXR"}},
+	{0, "8BPS", Type{Image, "Photoshop image", "PSD"}},
+	{0, "gimp xcf ", Type{Image, "GIMP image", "XCF"}},
+	{0, "\xD7\xCD\xC6\x9A", Type{Image, "Windows metafile", "WMF"}},
+	{0, "icns", Type{Image, "Apple icon", "ICNS"}},
+	{0, "Xcur", Type{Image, "X11 cursor", "XCUR"}},
+	{0, "/* XPM */", Type{Image, "XPM image", "XPM"}},
+	{0, "DDS \x7C\x00\x00\x00", Type{Image, "DirectDraw surface", "DDS"}},
+	{0, "qoif", Type{Image, "QOI image", "QOI"}},
+	{0, "farbfeld", Type{Image, "farbfeld image", "FF"}},
+
+	// Sound and film.
+	{0, "ID3", Type{Audio, "MP3 audio", "MP3"}},
+	{0, "fLaC", Type{Audio, "FLAC audio", "FLAC"}},
+	{0, "MThd\x00\x00\x00\x06", Type{Audio, "MIDI", "MIDI"}},
+	{0, "#!AMR", Type{Audio, "AMR audio", "AMR"}},
+	{0, ".snd", Type{Audio, "AU audio", "AU"}},
+	{0, "wvpk", Type{Audio, "WavPack audio", "WV"}},
+	{0, "MAC ", Type{Audio, "Monkey's Audio", "APE"}},
+	{0, "\x1A\x45\xDF\xA3", Type{Video, "Matroska video", "MKV"}},
+	{0, "\x30\x26\xB2\x75\x8E\x66\xCF\x11", Type{Video, "ASF (Windows Media)", "ASF"}},
+	{0, "FLV\x01", Type{Video, "Flash video", "FLV"}},
+	{0, "\x00\x00\x01\xBA", Type{Video, "MPEG video", "MPEG"}},
+	{0, "\x00\x00\x01\xB3", Type{Video, "MPEG video", "MPEG"}},
+	{0, ".RMF", Type{Video, "RealMedia", "RM"}},
+
+	// Fonts.
+	{0, "wOFF", Type{Font, "WOFF font", "WOFF"}},
+	{0, "wOF2", Type{Font, "WOFF 2 font", "WOFF2"}},
+	{0, "OTTO\x00", Type{Font, "OpenType font", "OTF"}},
+	{0, "ttcf\x00", Type{Font, "TrueType font collection", "TTC"}},
+	{0, "true\x00", Type{Font, "TrueType font", "TTF"}},
+	{0, "\x01fcp", Type{Font, "X11 font (PCF)", "PCF"}},
+}
+
+// magic tells formats by what they begin with.
+func (s *sample) magic() Type {
+	h := s.head
+	if len(h) < 2 {
+		return Type{}
+	}
+	le16, le32, be16, be32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32, binary.BigEndian.Uint16, binary.BigEndian.Uint32
+	has := func(prefix string) bool { return len(h) >= len(prefix) && string(h[:len(prefix)]) == prefix }
+	switch {
+	case has("MZ") || has("ZM"):
+		if t := s.mz(); t.Format != Unknown {
+			return t
+		}
+	case has("\x7FELF"):
+		return s.elf()
+	case has("PK\x03\x04") || has("PK\x05\x06") || has("PK00PK\x03\x04") || has("PK\x07\x08PK\x03\x04"):
+		return s.zip()
+	case has("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"):
+		return s.ole()
+	case has("\xCA\xFE\xBA\xBE") && len(h) >= 8:
+		// A class of Java has its version where a universal binary has its count of architectures.
+		if v := be32(h[4:]); v > 0 && v < 40 {
+			return s.fat()
+		}
+		return Type{Class, fmt.Sprintf("Java class %d", be16(h[6:])), "CLASS"}
+	case has("\xCA\xFE\xBA\xBF"):
+		return s.fat()
+	case has("\xFE\xED\xFA\xCE") || has("\xFE\xED\xFA\xCF") || has("\xCE\xFA\xED\xFE") || has("\xCF\xFA\xED\xFE"):
+		return s.macho(0, true)
+	case has("%!PS-AdobeFont") || has("%!FontType"):
+		return Type{Font, "Type 1 font", "PFA"}
+	case has("\x80\x01") && s.is(6, "%!"):
+		return Type{Font, "Type 1 font", "PFB"}
+	case has("\x1F\x8B\x08") && len(h) >= 10 && h[3]&0xE0 == 0:
+		return Type{Gzip, "gzip", "GZ"}
+	case has("BZh") && len(h) >= 10 && h[3] >= '1' && h[3] <= '9' && (string(h[4:10]) == "\x31\x41\x59\x26\x53\x59" || string(h[4:10]) == "\x17\x72\x45\x38\x50\x90"):
+		return Type{Bzip2, "bzip2", "BZ2"}
+	case has("\x60\xEA") && len(h) > 34 && le16(h[2:]) >= 30 && le16(h[2:]) <= 2600 && h[10] == 2:
+		return Type{ARJ, "ARJ archive", "ARJ"}
+	case len(h) > 22 && h[2] == '-' && h[6] == '-' && (h[3] == 'l' && (h[4] == 'h' || h[4] == 'z') || h[3] == 'p' && h[4] == 'm') && h[20] <= 3:
+		return Type{LZH, "LHA archive", "LZH"}
+	case has("\x5D\x00\x00") && len(h) > 18 && s.lzma():
+		return Type{LZMA, "LZMA", "LZMA"}
+	case has("RIFF") && len(h) >= 12 || has("RIFX") && len(h) >= 12:
+		switch string(h[8:12]) {
+		case "WAVE":
+			return Type{Audio, "WAV audio", "WAV"}
+		case "AVI ":
+			return Type{Video, "AVI video", "AVI"}
+		case "WEBP":
+			return Type{Image, "WebP image", "WEBP"}
+		case "ACON":
+			return Type{Image, "animated cursor", "ANI"}
+		case "CDDA", "RMID", "DLS ", "sfbk":
+			return Type{Audio, "RIFF audio", "RIFF"}
+		}
+		return Type{Other, "RIFF data", "RIFF"}
+	case has("FORM") && len(h) >= 12 && (string(h[8:12]) == "AIFF" || string(h[8:12]) == "AIFC"):
+		return Type{Audio, "AIFF audio", "AIFF"}
+	case has("OggS\x00"):
+		if i := bytes.Index(h[:min(len(h), 128)], []byte("theora")); i > 0 {
+			return Type{Video, "Ogg video", "OGV"}
+		}
+		if bytes.Contains(h[:min(len(h), 128)], []byte("OpusHead")) {
+			return Type{Audio, "Ogg Opus audio", "OPUS"}
+		}
+		return Type{Audio, "Ogg audio", "OGG"}
+	case len(h) >= 12 && string(h[4:8]) == "ftyp":
+		return isoMedia(string(h[8:12]))
+	case len(h) >= 8 && (string(h[4:8]) == "moov" || string(h[4:8]) == "mdat" || string(h[4:8]) == "wide" || string(h[4:8]) == "skip"):
+		return Type{Video, "QuickTime video", "MOV"}
+	case has("BM") && len(h) >= 26 && le32(h[6:]) == 0 && (le32(h[14:]) == 12 || le32(h[14:]) >= 40 && le32(h[14:]) <= 124):
+		return Type{Image, "Windows bitmap", "BMP"}
+	case (has("\x00\x00\x01\x00") || has("\x00\x00\x02\x00")) && len(h) >= 22 && s.icon():
+		if h[2] == 2 {
+			return Type{Image, "Windows cursor", "CUR"}
+		}
+		return Type{Image, "Windows icon", "ICO"}
+	case has("\x01\x00\x00\x00") && s.is(40, " EMF"):
+		return Type{Image, "Enhanced metafile", "EMF"}
+	case (has("CWS") || has("FWS") || has("ZWS")) && len(h) > 8 && h[3] > 0 && h[3] < 64:
+		return Type{Other, "Flash", "SWF"}
+	case has("\x00\x01\x00\x00") && len(h) >= 12 && be16(h[4:]) > 0 && be16(h[4:]) < 64 && sfntTag(h[12:]):
+		return Type{Font, "TrueType font", "TTF"}
+	case len(h) >= 36 && string(h[34:36]) == "LP" && le32(h) == uint32(min(s.size, 1<<32-1)):
+		return Type{Font, "Embedded OpenType font", "EOT"}
+	case has("\xFF\xFB") || has("\xFF\xF3") || has("\xFF\xF2") || has("\xFF\xFA"):
+		if len(h) > 4 && h[2]>>4 != 15 && h[2]>>4 != 0 && h[2]>>2&3 != 3 {
+			return Type{Audio, "MP3 audio", "MP3"}
+		}
+	case has("\xFF\xF1") || has("\xFF\xF9"):
+		return Type{Audio, "AAC audio", "AAC"}
+	case len(h) >= 16 && h[2] == '\r' && h[3] == '\n' && s.pyc():
+		return Type{Other, "Python bytecode", "PYC"}
+	case h[0] == 0x30 && s.catalog():
+		return Type{Catalog, "Windows security catalogue", "CAT"}
+	case h[0] == 0x30 && s.der():
+		return s.derType()
+	case bytes.HasPrefix(bytes.TrimLeft(h[:min(len(h), 64)], "\r\n \t\xEF\xBB\xBF"), []byte("%PDF-")):
+		return s.pdf()
+	}
+	for i := range marks {
+		m := &marks[i]
+		if s.is(m.off, m.bytes) {
+			return m.Type
+		}
+	}
+	if t := s.coff(); t.Format != Unknown {
+		return t
+	}
+	if len(h) > 8 && h[0] == 'P' && h[1] >= '1' && h[1] <= '7' && (h[2] == '\n' || h[2] == ' ') && (h[3] == '#' || h[3] >= '0' && h[3] <= '9' || h[1] == '7') {
+		return Type{Image, "Netpbm image", []string{"PBM", "PGM", "PPM", "PBM", "PGM", "PPM", "PAM"}[h[1]-'1']}
+	}
+	if s.is(257, "ustar") || s.oldTar() {
+		return Type{Tar, "tar archive", "TAR"}
+	}
+	if i := bytes.Index(h[:min(len(h), 1024)], []byte("(This file must be converted with BinHex")); i >= 0 {
+		return Type{BinHex, "BinHex", "HQX"}
+	}
+	return Type{}
+}
+
+func isoMedia(brand string) Type {
+	switch strings.TrimRight(brand, " ") {
+	case "qt":
+		return Type{Video, "QuickTime video", "MOV"}
+	case "M4A", "M4B", "M4P":
+		return Type{Audio, "MPEG-4 audio", "M4A"}
+	case "heic", "heix", "hevc", "mif1", "msf1", "heim", "heis":
+		return Type{Image, "HEIF image", "HEIC"}
+	case "avif", "avis":
+		return Type{Image, "AVIF image", "AVIF"}
+	case "crx":
+		return Type{Image, "Canon raw image", "CR3"}
+	case "3gp4", "3gp5", "3gp6", "3ge6", "3gg6", "3g2a", "3g2b":
+		return Type{Video, "3GPP video", "3GP"}
+	case "jp2":
+		return Type{Image, "JPEG 2000 image", "JP2"}
+	}
+	return Type{Video, "MPEG-4 video", "MP4"}
+}
+
+// lzma reports whether the 13-byte header of an .lzma file is one.
+func (s *sample) lzma() bool {
+	h := s.head
+	dict := binary.LittleEndian.Uint32(h[1:])
+	size := binary.LittleEndian.Uint64(h[5:])
+	return h[13] == 0 && (dict&(dict-1) == 0 || dict&(dict-1)&(dict-2) == 0 || dict%(1<<20) == 0) && dict >= 1<<12 && (size == ^uint64(0) || size < 1<<38)
+}
+
+func (s *sample) icon() bool {
+	h := s.head
+	n := binary.LittleEndian.Uint16(h[4:])
+	length, off := int64(binary.LittleEndian.Uint32(h[14:])), int64(binary.LittleEndian.Uint32(h[18:]))
+	return n > 0 && n < 1024 && h[9] == 0 && length > 0 && off >= 6+16*int64(n) && off < s.size
+}
+
+func sfntTag(b []byte) bool {
+	if len(b) < 4 {
+		return false
+	}
+	for _, c := range b[:4] {
+		if c != ' ' && c != '/' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// pyc knows the magic numbers of CPython: 62xxx of Python 2, 3000 to 4000 of Python 3; the code object is marked by c or, with a reference, 0xE3.
+func (s *sample) pyc() bool {
+	h := s.head
+	v := binary.LittleEndian.Uint16(h)
+	switch {
+	case v >= 60202 && v <= 62300:
+		return h[8] == 'c'
+	case v >= 3000 && v < 4000:
+		return h[12] == 0xE3 || h[12] == 'c' || len(h) > 16 && (h[16] == 0xE3 || h[16] == 'c') || h[8] == 'c'
+	}
+	return false
+}
+
+// coff knows the object files of Windows compilers by a header that fits the file.
+func (s *sample) coff() Type {
+	h := s.head
+	if len(h) < 60 {
+		return Type{}
+	}
+	m := binary.LittleEndian.Uint16(h)
+	sections, symbols, n := int64(binary.LittleEndian.Uint16(h[2:])), int64(binary.LittleEndian.Uint32(h[8:])), int64(binary.LittleEndian.Uint32(h[12:]))
+	if m != 0x14C && m != 0x8664 && m != 0xAA64 && m != 0x1C4 || sections == 0 || sections > 1<<12 || binary.LittleEndian.Uint16(h[16:]) != 0 || 20+40*sections > s.size || symbols == 0 || symbols+18*n > s.size || symbols < 20+40*sections {
+		return Type{}
+	}
+	return Type{Other, "COFF object " + Machine(m), "OBJ"}
+}
+
+// oldTar knows a tar without "ustar" by its checksum.
+func (s *sample) oldTar() bool {
+	h := s.head
+	if len(h) < 512 || h[0] == 0 {
+		return false
+	}
+	want, digits := 0, 0
+	for _, c := range h[148:156] {
+		switch {
+		case c >= '0' && c <= '7':
+			want, digits = want*8+int(c-'0'), digits+1
+		case c != ' ' && c != 0:
+			return false
+		}
+	}
+	sum := 0
+	for i, c := range h[:512] {
+		if i >= 148 && i < 156 {
+			c = ' '
+		}
+		sum += int(c)
+	}
+	return digits >= 3 && sum == want
+}
+
+// der reports whether the file is one ASN.1 sequence as long as it is.
+func (s *sample) der() bool {
+	h := s.head
+	if len(h) < 8 || h[1] != 0x82 && h[1] != 0x83 && h[1] != 0x84 {
+		return false
+	}
+	n, k := int64(0), int(h[1]&0x7F)
+	for _, c := range h[2 : 2+k] {
+		n = n<<8 | int64(c)
+	}
+	total := n + int64(2+k)
+	return total <= s.size && total >= s.size-2 // some tools append a line end
+}
+
+func (s *sample) derType() Type {
+	h := s.head[:min(len(s.head), 64)]
+	switch {
+	case bytes.Contains(h, []byte("\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02")):
+		return Type{Other, "PKCS #7 signed data", "P7B"}
+	case bytes.Contains(h, []byte("\x02\x01\x03\x30")) && bytes.Contains(h, []byte("\x2A\x86\x48\x86\xF7\x0D\x01\x07")):
+		return Type{Other, "PKCS #12 key store", "P12"}
+	case len(h) > 6 && h[4] == 0x30 && bytes.Contains(h, []byte("\xA0\x03\x02\x01")):
+		return Type{Other, "X.509 certificate (DER)", "CER"}
+	}
+	return Type{}
+}
+
+// catalog knows signed data whose content is a certificate trust list (1.3.6.1.4.1.311.10.1).
+func (s *sample) catalog() bool {
+	h := s.head[:min(len(s.head), 256)]
+	return bytes.Contains(h, []byte("\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02")) && bytes.Contains(h, []byte("\x06\x09\x2B\x06\x01\x04\x01\x82\x37\x0A\x01"))
+}
+
+func (s *sample) pdf() Type {
+	name := "PDF"
+	if i := bytes.Index(s.head, []byte("%PDF-")); i >= 0 && i+8 <= len(s.head) {
+		v := s.head[i+5 : i+8]
+		if v[0] >= '1' && v[0] <= '9' && v[1] == '.' && v[2] >= '0' && v[2] <= '9' {
+			name += " " + string(v)
+		}
+	}
+	return Type{PDF, name, "PDF"}
+}
+
+// late tells what is known by marks far from the beginning.
+func (s *sample) late() Type {
+	// Readers of PDF take up to 1,024 bytes before the header.
+	if i := bytes.Index(s.head[:min(len(s.head), 1024)], []byte("%PDF-1.")); i > 0 {
+		t := s.pdf()
+		t.Name += fmt.Sprintf(" after %d bytes of other data", i)
+		return t
+	}
+	// Volume descriptors begin at sector 16. UDF and ISO 9660 may share a disk; which is read first does not matter, so ISO wins.
+	iso, udf := false, false
+	for sector := int64(16); sector < 24; sector++ {
+		switch b := s.at(sector*2048, 6); {
+		case len(b) < 6:
+		case string(b[1:]) == "CD001":
+			iso = true
+		case string(b[1:]) == "NSR02" || string(b[1:]) == "NSR03":
+			udf = true
+		}
+	}
+	switch {
+	case iso && udf:
+		return Type{ISO, "ISO 9660 image with UDF", "ISO"}
+	case iso:
+		return Type{ISO, "ISO 9660 image", "ISO"}
+	case udf:
+		return Type{UDF, "UDF image", "UDF"}
+	}
+	if s.is(s.size-512, "koly\x00\x00\x00\x04") {
+		return Type{DMG, "Apple disk image", "DMG"}
+	}
+	if s.is(1080, "\x53\xEF") && s.size >= 64<<10 {
+		return Type{Other, "ext file system", "EXT"}
+	}
+	if s.is(510, "\x55\xAA") && len(s.head) >= 512 {
+		switch {
+		case s.is(3, "NTFS    "):
+			return Type{Other, "NTFS file system", "NTFS"}
+		case s.is(54, "FAT") || s.is(82, "FAT32"):
+			return Type{Other, "FAT file system", "FAT"}
+		case s.is(512, "EFI PART"):
+			return Type{Other, "disk image (GPT)", "IMG"}
+		}
+		return Type{Other, "boot sector", "MBR"}
+	}
+	if s.is(s.size-512, "conectix") {
+		return Type{Other, "Virtual PC disk", "VHD"}
+	}
+	return Type{}
+}
+
+var wholeInput = sync.OnceFunc(func() { mimetype.SetLimit(0) })
+
+// fallback asks the library for what we do not know. It is handed the beginning only; its notion of text is not taken, ours has decided.
+func (s *sample) fallback() Type {
+	wholeInput()
+	m := mimetype.Detect(s.head)
+	if m == nil || m.Is("application/octet-stream") || strings.HasPrefix(m.String(), "text/") {
+		return Type{}
+	}
+	kind, sub, _ := strings.Cut(m.String(), "/")
+	sub, _, _ = strings.Cut(sub, ";")
+	f := Other
+	switch kind {
+	case "image":
+		f = Image
+	case "audio":
+		f = Audio
+	case "video":
+		f = Video
+	case "font":
+		f = Font
+	}
+	return Type{f, kind + "/" + sub, strings.ToUpper(strings.TrimPrefix(m.Extension(), "."))}
+}
