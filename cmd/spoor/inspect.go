@@ -114,11 +114,11 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	if err != nil {
 		return err
 	}
-	pool, err := o.inspection.pool()
+	pool, end, err := o.inspection.pool(quiet())
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer end()
 	rec, ask, closeStore, err := o.recorder()
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"spoor/internal/dossier"
 	"spoor/internal/inspect"
 	"spoor/internal/intel"
+	"spoor/internal/scan"
 	"spoor/internal/store"
 	"spoor/internal/submit"
 	"spoor/internal/worker"
@@ -32,6 +33,8 @@ type inspection struct {
 	time      time.Duration
 	scratch   string
 	passwords string
+	rules     string
+	clamd     string
 }
 
 const defaultWorkerMemory = "512MiB"
@@ -46,29 +49,32 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.DurationVar(&o.time, "worker-time", inspect.DefaultLimits.Time, "longest time for one inspection")
 	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
 	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
+	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; needs Debian's package yara")
+	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
+	_ = cmd.MarkFlagDirname("yara")
 	_ = cmd.MarkFlagFilename("passwords")
 }
 
-// pool makes the workers.
-func (o *inspection) pool() (*worker.Pool, error) {
+// pool makes the workers, and what else inspects. The function that it returns lets them go.
+func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error) {
 	if o.workers == 0 {
 		o.workers = runtime.NumCPU()
 	}
 	if o.workers < 1 || o.workers > 1024 {
-		return nil, misuse("--workers: %d; from 1 to 1024", o.workers)
+		return nil, nil, misuse("--workers: %d; from 1 to 1024", o.workers)
 	}
 	o.time = cmp.Or(o.time, inspect.DefaultLimits.Time)
 	memory, err := parseBytes(cmp.Or(o.memory, defaultWorkerMemory))
 	if err != nil || memory < 64<<20 || memory > 1<<40 {
-		return nil, misuse("--worker-memory: %q is no size from 64MiB to 1TiB, such as 512MiB", o.memory)
+		return nil, nil, misuse("--worker-memory: %q is no size from 64MiB to 1TiB, such as 512MiB", o.memory)
 	}
 	if o.time < time.Second {
-		return nil, misuse("--worker-time: %s; a second at the least", o.time)
+		return nil, nil, misuse("--worker-time: %s; a second at the least", o.time)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("finding this program: %w", err)
+		return nil, nil, fmt.Errorf("finding this program: %w", err)
 	}
 	c := worker.Config{Command: []string{self, "worker"}, Workers: o.workers, Memory: memory, Limits: inspect.DefaultLimits, Scratch: o.scratch}
 	c.Limits.Time = o.time
@@ -76,7 +82,7 @@ func (o *inspection) pool() (*worker.Pool, error) {
 	if o.passwords != "" {
 		b, err := os.ReadFile(o.passwords)
 		if err != nil {
-			return nil, fmt.Errorf("reading the passwords: %w", err)
+			return nil, nil, fmt.Errorf("reading the passwords: %w", err)
 		}
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimRight(line, "\r\n"); line != "" {
@@ -85,7 +91,20 @@ func (o *inspection) pool() (*worker.Pool, error) {
 		}
 	}
 	c.Passwords = append(c.Passwords, usualPasswords...)
-	return worker.NewPool(c), nil
+	closeScan := func() {}
+	if o.rules != "" || o.clamd != "" {
+		sc := scan.Config{Rules: o.rules, Clamd: o.clamd, Log: log}
+		if runtime.GOOS == "linux" {
+			sc.Confine = []string{self, "confined"}
+		}
+		s, err := scan.New(sc)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.Scan, closeScan = s.Scan, s.Close
+	}
+	p := worker.NewPool(c)
+	return p, func() { p.Close(); closeScan() }, nil
 }
 
 // submissions are the flags of 'serve' about files that are sent in.
@@ -113,7 +132,7 @@ func (o *submissions) start(ctx context.Context, data string, s *store.Store, lo
 	if o.keepFor != 0 && o.keep == "" {
 		return nil, nil, misuse("--keep-for is about what --keep DIR keeps")
 	}
-	pool, err := o.inspection.pool()
+	pool, end, err := o.inspection.pool(log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +143,7 @@ func (o *submissions) start(ctx context.Context, data string, s *store.Store, lo
 			return isInspected(r), err
 		}})
 	if err != nil {
-		pool.Close()
+		end()
 		return nil, nil, err
 	}
 	metrics.MustRegister(queue)
@@ -134,7 +153,7 @@ func (o *submissions) start(ctx context.Context, data string, s *store.Store, lo
 		defer close(done)
 		queue.Run(running)
 	}()
-	return queue, func() { stop(); <-done; pool.Close() }, nil
+	return queue, func() { stop(); <-done; end() }, nil
 }
 
 // parseBytes reads a number of bytes with a unit.

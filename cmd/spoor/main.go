@@ -109,7 +109,7 @@ Exit codes: 0 done; 1 failure; 2 the command line is wrong; 3 done, but somethin
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitMisuse, err} })
 	root.SetVersionTemplate("spoor {{.Version}}\n")
-	root.AddCommand(newServe(), newImport(), newLookup(), newInspect(), newWorker(), newToken(), newCollect(), newFeed(), newDemo(), newBench(), newCompletion())
+	root.AddCommand(newServe(), newImport(), newLookup(), newInspect(), newWorker(), newConfined(), newToken(), newCollect(), newFeed(), newDemo(), newBench(), newCompletion())
 	root.SetHelpCommand(newHelp())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

@@ -48,8 +48,8 @@ type File struct {
 }
 
 // Scanner is asked of every file, the one handed in and each member. level is -1 for the file handed in; of a member, all bytes stand in the
-// scratch of its level. It returns detections.
-type Scanner func(level int, size int64) ([]intel.Detection, error)
+// scratch of its level. It returns what was detected, and notes of what could not be asked.
+type Scanner func(level int, size int64) (found []intel.Detection, notes []string, err error)
 
 // Inspector reads one file at a time.
 type Inspector struct {
@@ -213,12 +213,17 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: "spoor", Zone: intel.Red})
 	}
 	if w.Scan != nil {
-		found, err := w.scan(level, size)
+		found, wrong, err := w.scan(level, size)
 		if err != nil {
 			return typ.Name, err
 		}
 		for _, d := range found {
 			facts = append(facts, d)
+		}
+		for _, text := range wrong {
+			if err := n.add("%s", text); err != nil {
+				return typ.Name, err
+			}
 		}
 	}
 	for _, fact := range facts {
@@ -238,17 +243,17 @@ func detect(r io.ReaderAt, size int64) (t filetype.Type) {
 	return t
 }
 
-func (w *walk) scan(level int, size int64) ([]intel.Detection, error) {
+func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) {
 	if level >= 0 {
 		if err := w.spools[level].lay(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	found, err := w.Scan(level, size)
+	found, notes, err := w.Scan(level, size)
 	if err != nil {
-		return nil, &failed{err}
+		return nil, nil, &failed{err}
 	}
-	return found, nil
+	return found, notes, nil
 }
 
 // inside tells what is in a file.

@@ -234,7 +234,10 @@ func TestTime(t *testing.T) {
 	content := zipOf(t, many...)
 	_, all := look(t, content, "", func(i *Inspector) {
 		i.Limits.Time = 50 * time.Millisecond
-		i.Scan = func(int, int64) ([]intel.Detection, error) { time.Sleep(time.Millisecond); return nil, nil }
+		i.Scan = func(int, int64) ([]intel.Detection, []string, error) {
+			time.Sleep(time.Millisecond)
+			return nil, nil, nil
+		}
 	})
 	if notes := notesOf(all); len(notes) != 1 || !strings.HasPrefix(notes[0], "stopped after 50ms") {
 		t.Errorf("%q", notes)

@@ -12,6 +12,7 @@ import (
 type Scratch interface {
 	io.ReaderAt
 	io.WriterAt
+	Truncate(size int64) error
 }
 
 // spoolMemory is how much of a member is kept in memory before it goes to scratch.
@@ -88,7 +89,12 @@ func (s *spool) lay() error {
 	if s.laid || s.scratch == nil {
 		return nil
 	}
-	if _, err := s.scratch.WriteAt(s.mem[:s.size], 0); err != nil {
+	// Whoever reads the file itself shall find this member and nothing of the one before.
+	err := s.scratch.Truncate(0)
+	if err == nil {
+		_, err = s.scratch.WriteAt(s.mem[:s.size], 0)
+	}
+	if err != nil {
 		return fmt.Errorf("laying a member aside: %w", err)
 	}
 	s.laid = true

@@ -50,15 +50,15 @@ func Serve() error {
 		i.Scratch[k] = scratch[k]
 	}
 	if s.Scan {
-		i.Scan = func(level int, size int64) ([]intel.Detection, error) {
+		i.Scan = func(level int, size int64) ([]intel.Detection, []string, error) {
 			if err := errors.Join(send(&answer{Scan: &scan{level, size}}), out.Flush()); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			var found scanned
 			if err := receive(in, &found); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			return found.Detections, nil
+			return found.Detections, found.Notes, nil
 		}
 	}
 	for {

@@ -47,6 +47,7 @@ type scan struct {
 // scanned is the answer to a scan.
 type scanned struct {
 	Detections []intel.Detection `json:"detections"`
+	Notes      []string          `json:"notes"`
 }
 
 func (s *setup) trust(t *signature.Trust) {

@@ -35,8 +35,8 @@ type Config struct {
 	Scratch   string         // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
 	Trust     *signature.Trust
 	Passwords []string // tried on encrypted members
-	// Scan, when not nil, is asked of every file and member, in this process.
-	Scan func(ctx context.Context, r io.ReaderAt, size int64) []intel.Detection
+	// Scan, when not nil, is asked of every file and member, in this process. It returns what is detected, and notes of what could not be asked.
+	Scan func(ctx context.Context, f *os.File, size int64) (found []intel.Detection, notes []string)
 }
 
 // The defaults.
@@ -335,16 +335,19 @@ func (j *Job) stamp(o intel.Observation) intel.Observation {
 }
 
 func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error {
-	var r io.ReaderAt = f
 	if s.Level != -1 {
-		if s.Level < 0 || s.Level >= len(c.scratch) || s.Size < 0 {
+		if s.Level < 0 || s.Level >= len(c.scratch) {
 			return fmt.Errorf("it asks for level %d to be scanned", s.Level)
 		}
-		r, size = c.scratch[s.Level], s.Size
+		f, size = c.scratch[s.Level], s.Size
+		if info, err := f.Stat(); err != nil || info.Size() != size {
+			return fmt.Errorf("it asks for %d bytes of level %d to be scanned, and others are there: %v", size, s.Level, err)
+		}
 	}
 	found := scanned{Detections: []intel.Detection{}}
 	if c.c.Scan != nil {
-		found.Detections = append(found.Detections, c.c.Scan(ctx, r, size)...)
+		d, notes := c.c.Scan(ctx, f, size)
+		found.Detections, found.Notes = append(found.Detections, d...), notes
 	}
 	message, err := json.Marshal(&found)
 	if err == nil {

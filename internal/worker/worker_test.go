@@ -255,19 +255,19 @@ func TestCallersOwnErrors(t *testing.T) {
 // TestScan: the parent scans the file and its members in place of the child.
 func TestScan(t *testing.T) {
 	var seen []string
-	p := newTestPool(t, Config{Scan: func(_ context.Context, r io.ReaderAt, size int64) []intel.Detection {
+	p := newTestPool(t, Config{Scan: func(_ context.Context, r *os.File, size int64) ([]intel.Detection, []string) {
 		b, err := io.ReadAll(io.NewSectionReader(r, 0, size))
 		if err != nil {
 			t.Error(err)
 		}
 		seen = append(seen, string(b))
-		return []intel.Detection{{Name: "Rule", Method: "test", Zone: intel.Orange}}
+		return []intel.Detection{{Name: "Rule", Method: "test", Zone: intel.Orange}}, []string{"other: not asked"}
 	}}, "-child")
 	_, facts := gather(t, p, write(t, "hello"), "x")
 	if diff := cmp.Diff([]string{"hello"}, seen); diff != "" {
 		t.Error(diff)
 	}
-	if !slices.Contains(facts, "detection {Rule test orange }") {
+	if !slices.Contains(facts, "detection {Rule test orange }") || !slices.Contains(facts, "attribute {inspection_note other: not asked}") {
 		t.Errorf("%q", facts)
 	}
 }
