@@ -347,7 +347,7 @@ type Publication struct {
 	Updated      int64             `json:"updated"`      // likewise, the other way round
 	ReportGroup  string            `json:"report_group"` // "apt", "crimeware", "industrial", "osint"
 	Tags         []string          `json:"tags"`
-	TagsGeo      []string          `json:"tags_geo"` // Spoor does not sort tags: these three are empty
+	TagsGeo      []string          `json:"tags_geo"` // of machine tags as misp-galaxy:sector="Finance"; the others are in Tags alone
 	TagsIndustry []string          `json:"tags_industry"`
 	TagsActors   []string          `json:"tags_actors"`
 	Type         string            `json:"type"`       // Spoor's own from here on: as in RelatedAptReports

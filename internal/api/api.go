@@ -406,7 +406,7 @@ func (a *api) find(ctx context.Context, q *ask) (*answer, error) {
 		return nil, ctx.Err()
 	}
 	view := a.View(q.clearance)
-	query := dossier.Query{Sections: q.names, Count: q.count}
+	query := dossier.Query{Sections: q.names, Count: q.count, Publications: q.form == stix}
 	if q.sections == pageBits {
 		query.Sections = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,7 +117,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 
 func (e encoder) publication(d *dossier.PublicationDossier) wire.Publication {
 	p := wire.Publication{Id: d.ID, Name: d.Title, Desc: d.Description, ReportGroup: strings.ToLower(string(d.Type)), Tags: append([]string{}, d.Tags...),
-		TagsGeo: []string{}, TagsIndustry: []string{}, TagsActors: []string{}, Type: string(d.Type), Url: d.URL, Sources: append([]string{}, d.Sources...),
+		TagsGeo: tagsOf(d.Tags, geoTags), TagsIndustry: tagsOf(d.Tags, industryTags), TagsActors: tagsOf(d.Tags, actorTags), Type: string(d.Type), Url: d.URL, Sources: append([]string{}, d.Sources...),
 		FilesLeft: d.Left}
 	p.Published = firstOf(d.Published, d.Updated, d.Learned.Time())
 	p.Updated = firstOf(d.Updated, d.Published, d.Learned.Time())
@@ -125,6 +126,26 @@ func (e encoder) publication(d *dossier.PublicationDossier) wire.Publication {
 			FirstSeen: e.date(x.First), LastSeen: e.date(x.Last), DetectionName: x.Detection}
 	})
 	return p
+}
+
+// The predicates of machine tags, as MISP's galaxies have them, that name places, industries and actors. No other tag says what it is.
+var (
+	geoTags      = []string{"country", "region", "target-information", "target-location"}
+	industryTags = []string{"sector", "industry", "target-sector"}
+	actorTags    = []string{"threat-actor", "mitre-intrusion-set", "intrusion-set", "microsoft-activity-group", "360net-threat-actor"}
+)
+
+// tagsOf returns the values of the machine tags, as misp-galaxy:sector="Finance", with one of the predicates.
+func tagsOf(tags, predicates []string) []string {
+	values := []string{}
+	for _, tag := range tags {
+		name, value, ok := strings.Cut(tag, "=")
+		_, predicate, machine := strings.Cut(name, ":")
+		if value = strings.Trim(value, `"`); ok && machine && value != "" && slices.Contains(predicates, predicate) && !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 // firstOf is the first of the moments that is known, in Unix seconds.

@@ -86,6 +86,10 @@ func TestPublications(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the answer (-want +got):\n%s", diff)
 	}
+	// A file's STIX bundle gives the report its own date, not the file's.
+	if a := s.ask(t, request{path: "/api/hash/" + knownMD5 + "?format=stix"}); !strings.Contains(a.body, `"published":"2026-04-01T00:00:00.000Z"`) || !strings.Contains(a.body, `"labels":["t"]`) {
+		t.Errorf("no date or tags of the report in %s", a.body)
+	}
 	// Every Id of a file's answer is one that get_one knows.
 	var report wire.HashReport
 	if err := json.Unmarshal([]byte(s.ask(t, request{path: "/api/hash/" + knownMD5}).body), &report); err != nil {

@@ -203,10 +203,16 @@ func encodeSTIX(d *dossier.Dossier) ([]byte, error) {
 		}
 	}
 	for _, p := range g.Publications {
-		o := map[string]any{"created_by_ref": author, "name": p.Title, "published": b.stamp, "object_refs": []string{self},
+		o := map[string]any{"created_by_ref": author, "name": p.Title, "published": b.published(&p), "object_refs": []string{self},
 			"external_references": []map[string]string{{"source_name": "Spoor", "external_id": p.ID}}}
 		if p.URL != "" {
 			o["external_references"] = []map[string]string{{"source_name": "Spoor", "external_id": p.ID, "url": p.URL}}
+		}
+		if p.Description != "" {
+			o["description"] = p.Description
+		}
+		if len(p.Tags) > 0 {
+			o["labels"] = p.Tags
 		}
 		b.object("report", p.ID, o)
 	}
@@ -215,6 +221,16 @@ func encodeSTIX(d *dossier.Dossier) ([]byte, error) {
 			"content": strings.TrimSpace("Zone " + string(zone(f.Zone)) + " " + f.Threat), "object_refs": []string{self}})
 	}
 	return encodeJSON(map[string]any{"type": "bundle", "id": b.id("bundle", d.File.Strongest().String()), "objects": b.objects})
+}
+
+// published returns when a publication came out. STIX needs a date: of one that has none it is that of what bears no date.
+func (b *bundle) published(p *intel.Publication) string {
+	for _, t := range []time.Time{p.Published, p.Updated} {
+		if !t.IsZero() {
+			return t.UTC().Format(stixDate)
+		}
+	}
+	return b.stamp
 }
 
 func (b *bundle) certificate(self string, c *dossier.CertificateRow) {

@@ -162,7 +162,33 @@ func Build(ctx context.Context, view View, h intel.Hash, q Query) (*Dossier, err
 			b.d.Gaps[s.name] = g
 		}
 	}
+	if q.Publications {
+		if err := b.aboutPublications(); err != nil {
+			return nil, fmt.Errorf("the publications of %s: %w", h, err)
+		}
+	}
 	return b.d, nil
+}
+
+// aboutPublications completes the publications of the general info.
+func (b *builder) aboutPublications() error {
+	publications := b.d.General.Publications[:min(len(b.d.General.Publications), MaxRows)]
+	if len(publications) == 0 {
+		return nil
+	}
+	ids := make([]string, len(publications))
+	for i := range publications {
+		ids[i] = publications[i].ID
+	}
+	about, err := b.view.Publications(b.ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range publications {
+		p := &publications[i]
+		p.Description, p.Published, p.Updated, p.Tags = about[i].Value.Description, about[i].Value.Published, about[i].Value.Updated, about[i].Value.Tags
+	}
+	return nil
 }
 
 func newBuilder(ctx context.Context, view View, h intel.Hash, facts *intel.Facts, count, depth int) *builder {

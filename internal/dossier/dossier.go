@@ -35,6 +35,9 @@ type View interface {
 	// [intel.ErrUnknown] when there is none with this id.
 	Publication(ctx context.Context, id string) (*intel.PublicationFacts, error)
 
+	// Publications returns what is said of each publication itself, in the order of the ids; of one that is not known only the id.
+	Publications(ctx context.Context, ids []string) ([]intel.Row[intel.Publication], error)
+
 	// Fresh reports whether every row that this view has read is still as it was. It costs a microsecond or two.
 	Fresh() bool
 
@@ -227,4 +230,6 @@ type FeedRow struct {
 type Query struct {
 	Sections []Section // nil: the page's nineteen
 	Count    int       // greatest number of rows in a section; 0 means MaxRows
+
+	Publications bool // of the general info's publications also what is said of them themselves: their dates, descriptions and tags
 }

@@ -69,7 +69,6 @@ func (v *View) Publication(ctx context.Context, id string) (*intel.PublicationFa
 		return nil, fmt.Errorf("recalling a publication: %w", v.s.kind(err))
 	}
 	f := &intel.PublicationFacts{}
-	f.Value.ID = id
 	for i := range groups {
 		if len(groups[i]) > 0 {
 			groups[i] = united([]*node{{rows: groups[i]}})
@@ -82,17 +81,9 @@ func (v *View) Publication(ctx context.Context, id string) (*intel.PublicationFa
 			f.Gap.Rows += r.tally.Count
 		case r.tag == tagGap && r.detail == [2]byte{tagMemberFile, 'h'}:
 			f.Gap.Hits += r.tally.Count
-		case r.tag == tagPublication:
-			for _, field := range publicationFields {
-				if field.name == r.object {
-					field.set(&f.Value, r.extra)
-				}
-			}
-			if r.object == "title" { // every publication has one
-				f.Tally = r.tally
-			}
 		}
 	}
+	f.Row = aboutPublication(id, groups[0])
 	if f.Value.Title == "" {
 		return nil, fmt.Errorf("no publication has this id: %w", intel.ErrUnknown)
 	}
@@ -110,4 +101,52 @@ func (v *View) Publication(ctx context.Context, id string) (*intel.PublicationFa
 	}
 	f.Files = related[0]
 	return f, nil
+}
+
+// aboutPublication makes of the rows of a publication's head what they say of itself; its tally is that of its title, which every publication has.
+func aboutPublication(id string, rows []row) (p intel.Row[intel.Publication]) {
+	p.Value.ID = id
+	for i := range rows {
+		r := &rows[i]
+		if r.tag != tagPublication {
+			continue
+		}
+		for _, field := range publicationFields {
+			if field.name == r.object {
+				field.set(&p.Value, r.extra)
+			}
+		}
+		if r.object == "title" {
+			p.Tally = r.tally
+		}
+	}
+	return p
+}
+
+// Publications returns what is said of each publication itself, without its files; of one that is not known only the id.
+func (v *View) Publications(ctx context.Context, ids []string) ([]intel.Row[intel.Publication], error) {
+	ranges := make([]kv.Range, len(ids))
+	for i, id := range ids {
+		p := addressPartition(nil, spacePublication, id)
+		v.stamps = append(v.stamps, v.s.changes.stamp(p))
+		ranges[i] = kv.Range{Partition: p, To: tagBound(endOfHead), Limit: v.s.hubs.scanBudget()}
+	}
+	groups := make([][]row, len(ids))
+	err := v.s.kv.Scan(ctx, ranges, func(kr kv.Row) error {
+		if r, ok := v.keep(&kr); ok {
+			groups[kr.Range] = append(groups[kr.Range], r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recalling publications: %w", v.s.kind(err))
+	}
+	all := make([]intel.Row[intel.Publication], len(ids))
+	for i, id := range ids {
+		if len(groups[i]) > 0 {
+			groups[i] = united([]*node{{rows: groups[i]}})
+		}
+		all[i] = aboutPublication(id, groups[i])
+	}
+	return all, nil
 }
