@@ -25,6 +25,9 @@ func readAr(c *container) error {
 	}
 	var names []byte // the table of long names
 	for at := int64(8); at < c.size; {
+		if end, err := c.skipZeros(at); err != nil || end == c.size { // padding, as tapes have it
+			return err
+		}
 		h, err := c.readAt(at, arHeader)
 		if err != nil {
 			if at == c.size-1 { // padding of the last member

@@ -49,9 +49,9 @@ func (b *bitReader) align() {
 	b.drop(b.have & 7)
 }
 
-// prefixCode is a prefix code as a table of all bit patterns as long as its longest code: entry = symbol<<4 | length.
+// prefixCode is a prefix code as a table of all bit patterns as long as its longest code: entry = symbol<<8 | length.
 type prefixCode struct {
-	table []uint16
+	table []uint32
 	bits  uint
 }
 
@@ -64,14 +64,14 @@ func (c *prefixCode) set(code uint32, n uint, symbol int) {
 		reversed |= code >> i & 1 << (n - 1 - i)
 	}
 	for i := reversed; i < uint32(len(c.table)); i += 1 << n {
-		c.table[i] = uint16(symbol)<<4 | uint16(n)
+		c.table[i] = uint32(symbol)<<8 | uint32(n)
 	}
 }
 
 func (c *prefixCode) resize(bits uint) {
 	c.bits = bits
 	if cap(c.table) < 1<<bits {
-		c.table = make([]uint16, 1<<bits)
+		c.table = make([]uint32, 1<<bits)
 	}
 	c.table = c.table[:1<<bits]
 	clear(c.table)
@@ -107,12 +107,12 @@ func (c *prefixCode) canonical(lengths []byte) error {
 func (c *prefixCode) decode(b *bitReader) int {
 	b.need(c.bits)
 	e := c.table[b.bits&(1<<c.bits-1)]
-	n := uint(e & 15)
+	n := uint(e & 0xff)
 	if n == 0 {
 		return -1
 	}
 	b.drop(n)
-	return int(e >> 4)
+	return int(e >> 8)
 }
 
 // ring is a dictionary of fixed size, from which Read gives away what was written.

@@ -72,7 +72,7 @@ func (c *container) cpioHeader(off int64) (*cpioEntry, error) {
 
 // readCPIO tells the files of a cpio archive, and of those that follow it, as the Linux kernel takes them.
 func readCPIO(c *container) error {
-	for at, first := int64(0), true; at < c.size; first = false {
+	for at, first := int64(0), true; first || at < c.size; first = false {
 		e, err := c.cpioHeader(at)
 		if err == io.EOF {
 			if first {

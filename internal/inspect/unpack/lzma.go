@@ -496,6 +496,7 @@ type lzma2Reader struct {
 	d         lzmaState
 	left      int64 // in this chunk
 	raw       bool
+	coded     bool // a chunk of LZMA was begun
 	dictReset bool // seen
 	propsSet  bool // seen
 	err       error
@@ -566,6 +567,14 @@ func (l *lzma2Reader) copyRaw() error {
 
 // chunk reads a chunk's header.
 func (l *lzma2Reader) chunk() error {
+	if l.coded {
+		// The last byte of a chunk is only taken when it is needed.
+		l.d.normalize()
+		l.coded = false
+		if l.d.err != nil {
+			return l.d.err
+		}
+	}
 	l.d.close()
 	r := l.d.r
 	control, err := r.ReadByte()
@@ -615,6 +624,6 @@ func (l *lzma2Reader) chunk() error {
 	case control >= 0xa0:
 		l.d.reset()
 	}
-	l.d.length = 0
+	l.d.length, l.coded = 0, true
 	return l.d.start()
 }

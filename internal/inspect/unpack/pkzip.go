@@ -103,12 +103,8 @@ func shannonFano(c *prefixCode, in io.ByteReader, n int) error {
 	if len(lengths) != n {
 		return errCode
 	}
-	// Entries have 4 bits for the length, and 16 does not fit: such codes, of 1 in 65,536, were not seen.
 	var longest uint
 	for _, l := range lengths {
-		if l > 15 {
-			return errCode
-		}
 		longest = max(longest, uint(l))
 	}
 	c.resize(longest)

@@ -171,6 +171,9 @@ func readZstd(c *container) error {
 			return nil, io.EOF
 		}
 		begun = true
+		if b, err := r.Peek(4); err != nil || string(b) != "\x28\xb5\x2f\xfd" && (string(b[1:]) != "\x2a\x4d\x18" || b[0]>>4 != 5) {
+			return nil, errTrailing
+		}
 		return newZstd(r)
 	}, nil)
 }

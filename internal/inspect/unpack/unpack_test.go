@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"sort"
 	"testing"
 
@@ -74,28 +72,6 @@ func sorted(e []entry) []entry {
 	return e
 }
 
-// tree lists the files below a folder, as a reference tool unpacked them.
-func tree(t testing.TB, dir string) []entry {
-	t.Helper()
-	var out []entry
-	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		out = append(out, entry{Path: filepath.ToSlash(rel), Size: int64(len(b)), SHA256: sum(b)})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sorted(out)
-}
-
 // run runs a reference tool in dir; the test is skipped, naming it, where it is not there.
 func run(t testing.TB, dir, tool string, args ...string) []byte {
 	t.Helper()
@@ -114,39 +90,14 @@ func run(t testing.TB, dir, tool string, args ...string) []byte {
 	return out
 }
 
-// sources is a folder of files of several kinds, made without chance: text, noise, zeros, machine code, an empty one.
-func sources(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, b := range contents() {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+// eachWhole unpacks a container with its members' bytes.
+func eachWhole(f filetype.Format, b []byte, yield func(whole)) error {
+	return Each(context.Background(), f, bytes.NewReader(b), int64(len(b)), Options{}, func(m Member) error {
+		if m.Err != nil {
+			return m.Err
 		}
-		if err := os.WriteFile(path, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func contents() map[string][]byte {
-	noise := make([]byte, 50_000)
-	state := uint32(1)
-	for i := range noise {
-		state = state*1664525 + 1013904223
-		noise[i] = byte(state >> 24)
-	}
-	var text bytes.Buffer
-	for i := range 20_000 {
-		fmt.Fprintf(&text, "line %d of the text, %x\n", i, noise[i%100:i%100+3])
-	}
-	code := make([]byte, 0, 120_000)
-	for i := range 20_000 {
-		code = append(code, noise[i%997], 0xe8, byte(i), byte(i>>8), 0, 0)
-	}
-	return map[string][]byte{
-		"empty": {}, "one": []byte("1"), "docs/text.txt": text.Bytes(), "docs/ümläut.txt": []byte("named\n"), "noise.bin": noise,
-		"zeros": make([]byte, 300_000), "code.exe": code,
-	}
+		data, err := io.ReadAll(m.Reader)
+		yield(whole{m.Path, data})
+		return err
+	})
 }
