@@ -158,7 +158,8 @@ func (c *counted) Read(p []byte) (n int, err error) {
 	return n, c.err
 }
 
-// open visits a stream, or what is packed in it. at, when not nil, reads the same bytes at any place.
+// open visits a stream of at least size bytes, -1 when that is not known, or what is packed in it. at, when not nil, reads the same bytes at
+// any place, and they are as many.
 func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(512)
@@ -198,26 +199,28 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 			return fault(err)
 		}
 		z.Multistream(false)
-		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: &gzipMembers{z, buffered}}, nil, -1, depth+1)
+		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: &gzipMembers{z, buffered}}, nil, size, depth+1)
 	case "bzip2":
-		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, -1, depth+1)
+		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, size, depth+1)
 	case "zstd":
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return fault(err)
 		}
 		defer z.Close()
-		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, -1, depth+1)
+		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, size, depth+1)
 	case "xz":
 		z, err := xz.NewReader(buffered, maxXZWindow)
 		if err != nil {
 			return fault(err)
 		}
-		return u.open(inner(name, ".xz", ".txz"), &counted{u: u, r: z}, nil, -1, depth+1)
+		return u.open(inner(name, ".xz", ".txz"), &counted{u: u, r: z}, nil, size, depth+1)
 	case "tar":
 		return fault(u.tar(name, buffered, depth))
 	}
-	if err := u.visit(NewInput(name, buffered)); err != nil {
+	in := NewInput(name, buffered)
+	in.Size = max(size, 0)
+	if err := u.visit(in); err != nil {
 		var own *streamError
 		switch {
 		case u.ctx.Err() != nil || !errors.As(err, &own):
