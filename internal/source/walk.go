@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -158,8 +159,8 @@ func (c *counted) Read(p []byte) (n int, err error) {
 	return n, c.err
 }
 
-// open visits a stream of at least size bytes, -1 when that is not known, or what is packed in it. at, when not nil, reads the same bytes at
-// any place, and they are as many.
+// open visits a stream that is said to have at least size bytes, -1 when nothing is said, or what is packed in it. at, when not nil, reads the
+// same bytes at any place, and they are as many.
 func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(512)
@@ -336,7 +337,7 @@ func (u *unpacker) tar(name string, r io.Reader, depth int) error {
 			continue
 		}
 		// Counted, because a sparse member unfolds, too.
-		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, -1, depth+1); err != nil {
+		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, h.Size, depth+1); err != nil {
 			return err
 		}
 	}
@@ -403,7 +404,7 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + cause(err)})
 			continue
 		}
-		err = u.open(member, &counted{u: u, r: m}, nil, -1, depth+1)
+		err = u.open(member, &counted{u: u, r: m}, nil, int64(min(f.UncompressedSize64, math.MaxInt64)), depth+1)
 		m.Close()
 		if err != nil {
 			return err

@@ -98,7 +98,8 @@ type step struct {
 	slots        [1 << changeBits / 64]uint64 // bits of s.changes' slots: those of its partitions
 	hubs         map[hub]bool                 // relations that it may have made too large
 
-	accepted, repeated uint64 // observations: recorded, recorded before
+	spare              []pileEntry // to sort piles with
+	accepted, repeated uint64      // observations: recorded, recorded before
 }
 
 func (st *step) begin() {
@@ -110,7 +111,7 @@ func (st *step) begin() {
 // add adds what is piled up to the load, but for the batches that were recorded before.
 func (st *step) add(ctx context.Context, p *pile) error {
 	st.repeated += p.repeated
-	p.sort()
+	st.spare = p.sort(st.spare)
 	for {
 		var ids [][]byte
 		var of []int // which batch each id is of
@@ -182,7 +183,6 @@ type pile struct {
 	index   map[string]bool // ids of batches
 	data    []byte          // length of name uvarint, name, length of value uvarint, value; again and again
 	entries []pileEntry
-	spare   []pileEntry // as many, to sort with
 
 	repeated uint64 // observations of batches that came twice
 }
@@ -260,10 +260,10 @@ func (p *pile) name(e *pileEntry) (name, rest []byte) {
 
 // sort brings the rows in the order of [kv.CompareRows], which is that of their names: by the bytes of their prefixes, the last first, and what
 // has one prefix by its whole name.
-func (p *pile) sort() {
+// It takes a second array to sort with, and returns the one that is free afterwards.
+func (p *pile) sort(spare []pileEntry) []pileEntry {
 	from := p.entries
-	p.spare = slices.Grow(p.spare[:0], len(from))[:len(from)]
-	to := p.spare
+	to := slices.Grow(spare[:0], cap(from))[:len(from)]
 	var counts [8][256]uint32
 	for i := range from {
 		for x, at := from[i].prefix, 0; at < 8; at++ {
@@ -288,7 +288,7 @@ func (p *pile) sort() {
 		}
 		from, to = to, from
 	}
-	p.entries, p.spare = from, to
+	p.entries = from
 	for i := 0; i < len(from); {
 		end := i + 1
 		for end < len(from) && from[end].prefix == from[i].prefix {
@@ -303,6 +303,7 @@ func (p *pile) sort() {
 		}
 		i = end
 	}
+	return to
 }
 
 // rows yields the rows, each once with its values added up, but for batches that were recorded before. On the way it notes in the step which

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -55,7 +55,7 @@ func (t *tables) open(dir string, opts *pebble.Options, db *pebble.DB) error {
 	return nil
 }
 
-// create makes a file of that kind. It is written out as it grows, so that the last sync has little to wait for.
+// create makes a file of that kind.
 func (t *tables) create(kind string) (name string, f vfs.File, err error) {
 	name = t.fs.PathJoin(t.dir, fmt.Sprintf("%d.%s", t.number.Add(1), kind))
 	f, err = t.fs.Create(name, vfs.WriteCategoryUnspecified)
@@ -244,8 +244,7 @@ func (l *load) table(ctx context.Context, p part) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: 1 << 20})
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), l.s.tables.writer)
+	w := sstable.NewWriter(newWritable(f), l.s.tables.writer)
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if p.from == nil {
 		for _, id := range l.sortedIDs() {
@@ -265,3 +264,32 @@ func (l *load) sortedIDs() [][]byte {
 	slices.SortFunc(ids, bytes.Compare)
 	return ids
 }
+
+// writable is the file of a table. It is written in large pieces, each of which is soon on its way to the disk, so that the last sync has little to
+// wait for.
+type writable struct {
+	file vfs.File
+	*bufio.Writer
+}
+
+func newWritable(f vfs.File) *writable {
+	const size = 512 << 10
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: size})
+	return &writable{f, bufio.NewWriterSize(f, size)}
+}
+
+func (w *writable) Write(b []byte) error {
+	_, err := w.Writer.Write(b)
+	return err
+}
+
+// Finish writes what is left and syncs the file.
+func (w *writable) Finish() error {
+	err := w.Flush()
+	if err == nil {
+		err = w.file.Sync()
+	}
+	return errors.Join(err, w.file.Close())
+}
+
+func (w *writable) Abort() { _ = w.file.Close() }

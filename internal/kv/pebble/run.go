@@ -1,13 +1,13 @@
 package pebble
 
 import (
-	"bufio"
 	"bytes"
 	"container/heap"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,15 +17,22 @@ import (
 
 // run is rows in the order of their names, in a file that only this process reads, in pieces of whole rows:
 //
-//	shared uvarint | rest uvarint | value+1 uvarint, 0 for that of the row before | rest of the name | value
+//	shared uvarint | rest uvarint | value uvarint | rest of the name | value, unless one before it is the same
 //
-// where shared is how many bytes the name has in common with the one before. The first row of a piece has nothing in common with another.
+// where shared is how many bytes the name has in common with the one before. A piece says all by itself: it refers to no row before it.
 type run struct {
 	name   string
 	file   vfs.File
 	pieces []piece // the last has no rows: it is the end
 	last   []byte  // name
 }
+
+// What stands for a value's size where the value does not follow.
+const (
+	sameValue    = 0 // it is that of the row before
+	earlierValue = 1 // it is that of the row before that one
+	// Else it is the size, which is 1 at least, and 1.
+)
 
 // piece is whole rows of a run, read at once.
 type piece struct {
@@ -59,7 +66,7 @@ func (t *tables) writeRun(ctx context.Context, rows iter.Seq[kv.Write]) (_ *run,
 			r.remove(t)
 		}
 	}()
-	err = r.write(ctx, bufio.NewWriterSize(f, 256<<10), rows)
+	err = r.write(ctx, f, rows)
 	if closeErr := f.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("writing rows to load: %w", closeErr)
 	}
@@ -72,10 +79,12 @@ func (t *tables) writeRun(ctx context.Context, rows iter.Seq[kv.Write]) (_ *run,
 	return r, nil
 }
 
-func (r *run) write(ctx context.Context, w *bufio.Writer, rows iter.Seq[kv.Write]) error {
-	var key, value, last, before []byte // the latter two are of the row before
-	var head [3 * binary.MaxVarintLen64]byte
-	at, begun := int64(0), int64(0)
+func (r *run) write(ctx context.Context, w io.Writer, rows iter.Seq[kv.Write]) error {
+	const most = 256 << 10 // bytes that are written at once
+	buf := make([]byte, 0, most+most/8)
+	var key, last []byte
+	var value, before, earlier []byte // the latter two are those of the two rows before
+	written, begun := int64(0), int64(0)
 	n := 0
 	for row := range rows {
 		if err := kv.CheckWrite(&row); err != nil {
@@ -89,44 +98,45 @@ func (r *run) write(ctx context.Context, w *bufio.Writer, rows iter.Seq[kv.Write
 		if n > 0 && (shared == len(key) || shared < len(last) && key[shared] < last[shared]) {
 			return kv.Unsorted(&row)
 		}
-		fresh := n == 0 || at-begun >= pieceBytes
-		if fresh {
+		if at := written + int64(len(buf)); n == 0 || at-begun >= pieceBytes {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			if len(buf) >= most {
+				if _, err := w.Write(buf); err != nil {
+					return fmt.Errorf("writing rows to load: %w", err)
+				}
+				written, buf = at, buf[:0]
+			}
 			r.pieces = append(r.pieces, piece{first: bytes.Clone(key), at: at})
-			begun, shared = at, 0
+			begun, shared, before, earlier = at, 0, before[:0], earlier[:0]
 		}
-		b := binary.AppendUvarint(head[:0], uint64(shared))
-		b = binary.AppendUvarint(b, uint64(len(key)-shared))
-		same := !fresh && bytes.Equal(value, before)
-		if same {
-			b = append(b, 0)
-		} else {
-			b = binary.AppendUvarint(b, uint64(len(value)+1))
-		}
-		at += int64(len(b) + len(key) - shared)
-		_, _ = w.Write(b) // an error comes again at Flush
-		_, _ = w.Write(key[shared:])
-		if !same {
-			at += int64(len(value))
-			_, _ = w.Write(value)
+		buf = binary.AppendUvarint(buf, uint64(shared))
+		buf = binary.AppendUvarint(buf, uint64(len(key)-shared))
+		switch {
+		case bytes.Equal(value, before):
+			buf = append(append(buf, sameValue), key[shared:]...)
+		case bytes.Equal(value, earlier):
+			buf = append(append(buf, earlierValue), key[shared:]...)
+		default:
+			buf = binary.AppendUvarint(buf, uint64(len(value)+1))
+			buf = append(append(buf, key[shared:]...), value...)
 		}
 		key, last = last, key
-		value, before = before, value
+		value, before, earlier = earlier, value, before
 		n++
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("writing rows to load: %w", err)
-	}
 	if n == 0 {
 		return nil
 	}
+	if _, err := w.Write(buf); err != nil {
+		return fmt.Errorf("writing rows to load: %w", err)
+	}
 	r.last = last
-	r.pieces = append(r.pieces, piece{at: at})
+	r.pieces = append(r.pieces, piece{at: written + int64(len(buf))})
 	for i := range r.pieces[1:] {
 		r.pieces[i].size = r.pieces[i+1].at - r.pieces[i].at
 	}
@@ -140,7 +150,9 @@ type cursor struct {
 	buf   []byte // what is left of the piece under way, whose bytes begin at all
 	all   []byte
 	key   []byte
-	value []byte // in all
+	value []byte // in all, as is the one before it
+
+	earlier []byte
 }
 
 var errRun = errors.New("pebble: a run does not hold what was written to it")
@@ -181,7 +193,7 @@ func (c *cursor) next() (ok bool, err error) {
 		if _, err := c.run.file.ReadAt(c.buf, b.at); err != nil {
 			return false, fmt.Errorf("reading rows to load: %w", err)
 		}
-		c.key, c.value = c.key[:0], nil
+		c.key, c.value, c.earlier = c.key[:0], nil, nil
 	}
 	shared, a := binary.Uvarint(c.buf)
 	if a <= 0 || shared > uint64(len(c.key)) {
@@ -201,11 +213,16 @@ func (c *cursor) next() (ok bool, err error) {
 	}
 	c.key = append(c.key[:shared], left[:rest]...)
 	left = left[rest:]
-	if size > 0 {
+	switch size {
+	case sameValue:
+		c.earlier = c.value
+	case earlierValue:
+		c.value, c.earlier = c.earlier, c.value
+	default:
 		if size-1 > uint64(len(left)) {
 			return false, errRun
 		}
-		c.value, left = left[:size-1], left[size-1:]
+		c.value, c.earlier, left = left[:size-1], c.value, left[size-1:]
 	}
 	c.buf = left
 	return true, nil
