@@ -21,8 +21,8 @@ import (
 
 const (
 	// A pile is added to the load when it holds so many bytes or rows. Two are in use at once: one is filled while the other is added.
-	pileBytes = 72 << 20
-	pileRows  = 1 << 20
+	pileBytes = 18 << 20
+	pileRows  = 1 << 18
 	// stepBytes of piles are committed at once, a few ten million known-good files. The more, the less the engine must merge afterwards; but
 	// what was not committed, a minute or two of work, is to be recorded again after a crash, and stands on disk twice for a while.
 	stepBytes = 8 << 30
