@@ -37,12 +37,17 @@ type Recorder interface {
 type ManyRecorder interface {
 	Recorder
 	// RecordMany records each batch as Record would, but many in one step, so that what was recorded is seen later than it came. It returns
-	// how many observations it recorded, and how many were in batches recorded before.
+	// how many observations it recorded, and how many were in batches recorded before. It keeps nothing of a batch's observations when it asks
+	// for the next.
 	RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (accepted, repeated uint64, err error)
 }
 
-// largeInput is how many batches of one input are recorded one by one; those that follow are recorded many in one step, if the Recorder can.
-const largeInput = 8
+// Of an input that does not say to have largeBytes so many batches are recorded one by one; those that follow, and all of a larger one, are recorded
+// many in one step, if the Recorder can.
+const (
+	largeInput = 8
+	largeBytes = 16 << 20
+)
 
 // BatchSize is how many observations are recorded at once. Its value is part of the names of batches: changing it makes inputs that were
 // taken in before count again.
@@ -59,10 +64,12 @@ type Batcher struct {
 	refuse  func(intel.Refusal)
 	pending []intel.Observation
 	number  uint64
-	many    ManyRecorder // when not nil, takes what follows the first batches
-	grown   *growing     // when not nil, leaves out what was recorded before the input grew
-	before  []byte       // names what came before this batch
-	stable  int          // of pending, those that will be told the same when the input goes on
+	many    ManyRecorder             // when not nil, takes what follows the first batches
+	alone   int                      // how many those are
+	spare   chan []intel.Observation // room of batches that are recorded
+	grown   *growing                 // when not nil, leaves out what was recorded before the input grew
+	before  []byte                   // names what came before this batch
+	stable  int                      // of pending, those that will be told the same when the input goes on
 
 	work chan job
 	done chan struct{}
@@ -84,11 +91,13 @@ type job struct {
 
 // NewBatcher starts a batcher. name names the n-th batch, from 0, when it is full; what is refused goes to refuse. Close must be called.
 func NewBatcher(ctx context.Context, rec Recorder, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
-	return newBatcher(ctx, rec, nil, name, refuse)
+	return newBatcher(ctx, rec, nil, 0, name, refuse)
 }
 
-func newBatcher(ctx context.Context, rec Recorder, many ManyRecorder, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
-	b := &Batcher{ctx: ctx, rec: rec, many: many, name: name, refuse: refuse, work: make(chan job, 1), done: make(chan struct{})}
+// newBatcher is NewBatcher; many, when not nil, takes what follows after so many batches.
+func newBatcher(ctx context.Context, rec Recorder, many ManyRecorder, alone int, name func(n uint64) []byte, refuse func(intel.Refusal)) *Batcher {
+	b := &Batcher{ctx: ctx, rec: rec, many: many, alone: alone, name: name, refuse: refuse,
+		work: make(chan job, 1), spare: make(chan []intel.Observation, 3), done: make(chan struct{})}
 	go b.record()
 	return b
 }
@@ -100,7 +109,7 @@ func (b *Batcher) record() {
 		if b.failed() != nil {
 			continue
 		}
-		if n++; n > largeInput && b.many != nil && !j.last {
+		if n++; n > b.alone && b.many != nil && !j.last {
 			if j, ok := b.recordMany(j); ok {
 				b.recordOne(j)
 			}
@@ -148,6 +157,10 @@ func (b *Batcher) recordMany(j job) (last job, ok bool) {
 				return
 			}
 			skipped += skip
+			select {
+			case b.spare <- j.observations[:0]:
+			default:
+			}
 		}
 	})
 	b.mu.Lock()
@@ -167,7 +180,11 @@ func (b *Batcher) failed() error {
 // Observe implements [source.Sink].
 func (b *Batcher) Observe(o intel.Observation) error {
 	if b.pending == nil {
-		b.pending = make([]intel.Observation, 0, firstPending)
+		select {
+		case b.pending = <-b.spare:
+		default:
+			b.pending = make([]intel.Observation, 0, firstPending)
+		}
 	}
 	b.pending = append(b.pending, o)
 	if len(b.pending) == BatchSize {
@@ -401,7 +418,11 @@ func (im *Importer) input(ctx context.Context, in *source.Input, joins *source.J
 		return h.Sum(nil)
 	}
 	many, _ := im.Recorder.(ManyRecorder)
-	b := newBatcher(ctx, im.Recorder, many, name, refuse)
+	alone := largeInput
+	if in.Size >= largeBytes {
+		alone = 0
+	}
+	b := newBatcher(ctx, im.Recorder, many, alone, name, refuse)
 	if rec, ok := im.Recorder.(grownRecorder); ok && im.Batch == "" {
 		b.grown = &growing{rec, o.Now}
 	}

@@ -24,14 +24,15 @@ func CheckBatch(b *Batch) error {
 		return fmt.Errorf("batch ID of %d bytes: %w", len(b.ID), ErrTooLong)
 	}
 	for i := range b.Writes {
-		if err := checkWrite(&b.Writes[i]); err != nil {
+		if err := CheckWrite(&b.Writes[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkWrite(w *Write) error {
+// CheckWrite is CheckBatch for one write.
+func CheckWrite(w *Write) error {
 	if len(w.Partition) == 0 || len(w.Partition) > MaxPartition {
 		return fmt.Errorf("partition of %d bytes: %w", len(w.Partition), ErrTooLong)
 	}

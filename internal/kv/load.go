@@ -7,31 +7,53 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 )
 
 // Loader is a [Store] that also takes very many rows in one step, faster than batch by batch: by sorted tables, by one large insert.
 type Loader interface {
 	Store
 
-	// Load merges the rows as one batch that has many IDs: whole or not at all, also over a crash; it returns only when they are durable and
-	// visible. When some of the IDs were applied before, nothing is changed and repeated holds their indexes, so that the caller can come
-	// again without what those IDs stand for. An ID may not stand in ids twice.
-	//
-	// The rows come in the order of [CompareRows], each once; Load fails with [ErrUnsorted] when they do not, and changes nothing. What a yielded
-	// Write points to may change as soon as the next is asked for. Other calls go on while Load reads rows; rows itself makes none.
-	Load(ctx context.Context, ids [][]byte, rows iter.Seq[Write]) (repeated []int, err error)
+	// NewLoad begins a load.
+	NewLoad() Load
 }
 
-// ErrUnsorted: the rows of a load are not in their order, or one stands in it twice.
-var ErrUnsorted = errors.New("kv: rows to load are out of order")
+// Load is a load under way, for one goroutine. What is added to it is merged as one batch that has many IDs: whole or not at all, also over a
+// crash. Other calls to the store go on beside it. Close must be called.
+type Load interface {
+	// Add adds rows, and the IDs of the batches that they are of. When some of the IDs were applied before, or added to this load, nothing is
+	// added and repeated holds their indexes, so that the caller can come again without what those IDs stand for. An ID may not stand in ids
+	// twice. Nothing of an Add that fails is added.
+	//
+	// The rows come in the order of [CompareRows], each once; Add fails with [ErrUnsorted] when they do not. Rows of several Adds may come in any
+	// order and be the same. What a yielded Write points to may change as soon as the next is asked for; rows itself calls no engine.
+	//
+	// The load holds the IDs until it is closed: whoever brings one of them meanwhile waits. So does the first Add, for IDs that others hold. One
+	// that finds such an ID while the load holds IDs itself fails with [ErrHeld], for two loads might wait for each other: the caller commits what
+	// there is and comes again with a new load.
+	Add(ctx context.Context, ids [][]byte, rows iter.Seq[Write]) (repeated []int, err error)
 
-// CompareRows orders rows for [Loader.Load]: by the length of the partition, the partition, the key.
+	// Commit applies what was added. It returns only when that is durable and visible. Nothing may be added then.
+	Commit(ctx context.Context) error
+
+	// Close gives the IDs back, and forgets what was not committed.
+	Close()
+}
+
+var (
+	// ErrUnsorted: the rows of a load are not in their order, or one stands in it twice.
+	ErrUnsorted = errors.New("kv: rows to load are out of order")
+	// ErrHeld: another batch or load has one of the IDs under way.
+	ErrHeld = errors.New("kv: batch under way elsewhere")
+)
+
+// CompareRows orders rows for [Load.Add]: by the length of the partition, the partition, the key.
 func CompareRows(a, b *Write) int {
 	return cmp.Or(cmp.Compare(len(a.Partition), len(b.Partition)), bytes.Compare(a.Partition, b.Partition), bytes.Compare(a.Key, b.Key))
 }
 
-// checkIDs fails with [ErrTooLong] when an ID is empty or too long.
-func checkIDs(ids [][]byte) error {
+// CheckIDs fails with [ErrTooLong] when the ID of a batch in a load is empty or too long. Engines call it first.
+func CheckIDs(ids [][]byte) error {
 	for _, id := range ids {
 		if len(id) == 0 || len(id) > MaxID {
 			return fmt.Errorf("batch ID of %d bytes: %w", len(id), ErrTooLong)
@@ -40,28 +62,65 @@ func checkIDs(ids [][]byte) error {
 	return nil
 }
 
-// CheckLoad is [CheckBatch] for a load: it passes rows on as long as they are right, and check tells afterwards what was not.
-// The error is that of the IDs. Engines call it first.
-func CheckLoad(ids [][]byte, rows iter.Seq[Write]) (checked iter.Seq[Write], check func() error, err error) {
-	if err := checkIDs(ids); err != nil {
-		return nil, nil, err
+// Unsorted is the [ErrUnsorted] of a row that comes after one which it does not follow.
+func Unsorted(w *Write) error {
+	return fmt.Errorf("row %x/%x: %w", w.Partition, w.Key, ErrUnsorted)
+}
+
+// Holds are the IDs of the batches and loads that are under way. Engines have one; the zero Holds is ready.
+type Holds struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the ID is given back
+}
+
+// Take holds the IDs, all or none. For those that are held it waits, when it may, or fails with [ErrHeld]. The caller gives them back by give.
+func (h *Holds) Take(ctx context.Context, wait bool, ids ...[]byte) (give func(), err error) {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
 	}
-	var fault error
-	checked = func(yield func(Write) bool) {
-		var last Write
-		for w := range rows {
-			if fault = checkWrite(&w); fault != nil {
-				return
-			}
-			if last.Partition != nil && CompareRows(&last, &w) >= 0 {
-				fault = fmt.Errorf("row %x/%x after %x/%x: %w", w.Partition, w.Key, last.Partition, last.Key, ErrUnsorted)
-				return
-			}
-			last.Partition, last.Key = append(last.Partition[:0], w.Partition...), append(last.Key[:0], w.Key...)
-			if !yield(w) {
-				return
-			}
+	for {
+		busy := h.take(names)
+		switch {
+		case busy == nil:
+			return func() { h.give(names) }, nil
+		case !wait:
+			return nil, ErrHeld
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	return checked, func() error { return fault }, nil
+}
+
+// take holds the IDs unless one is held: then it returns what is closed when that one is given back.
+func (h *Holds) take(ids []string) (busy <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range ids {
+		if c := h.held[id]; c != nil {
+			return c
+		}
+	}
+	if h.held == nil {
+		h.held = make(map[string]chan struct{})
+	}
+	given := make(chan struct{})
+	for _, id := range ids {
+		h.held[id] = given
+	}
+	return nil
+}
+
+func (h *Holds) give(ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, id := range ids {
+		if i == 0 {
+			close(h.held[id]) // one for all of them
+		}
+		delete(h.held, id)
+	}
 }

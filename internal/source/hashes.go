@@ -251,10 +251,11 @@ func readHashList(r *reader) error {
 		}
 		r.result.Used++
 		l := listed{reports: about.publication}
-		if hash, comment, ok := strings.Cut(string(line), ";"); ok && len(hash) <= 64 {
+		if i := bytes.IndexByte(line, ';'); i >= 0 && i <= 64 {
+			comment := string(line[i+1:])
 			if isComment(comment) { // a hash in it is of another file
 				found.reset()
-				found.add(line[:len(hash)])
+				found.add(line[:i])
 			}
 			before, link := linkIn(comment)
 			if isComment(before) {

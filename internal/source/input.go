@@ -15,6 +15,7 @@ import (
 // Input is one stream of bytes with a name: a file, a member of an archive, or standard input.
 type Input struct {
 	Name   string // as "logs.zip!day1.json"
+	Size   int64  // how many bytes it is said to have at least; 0 when nothing is said
 	format Format
 	blocks *blocks
 	text   *lines // once it is opened

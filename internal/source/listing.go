@@ -30,8 +30,10 @@ func (r *reader) feedSource(feed string) intel.Source {
 // list tells of an entry. Its first moment is when it was listed, where the list says so; its last is this reading, so that an entry is live as
 // long as each reading finds it.
 func (r *reader) list(line int64, feed string, e entry) error {
-	o := intel.Observation{Source: r.feedSource(feed), File: e.file, Address: e.address,
-		Fact: intel.Listing{Feed: feed, Zone: cmp.Or(e.zone, r.o.Zone), Threat: clean(e.threat)}}
+	if l := (intel.Listing{Feed: feed, Zone: cmp.Or(e.zone, r.o.Zone), Threat: clean(e.threat)}); r.listing != l {
+		r.listing = l // many entries say the same
+	}
+	o := intel.Observation{Source: r.feedSource(feed), File: e.file, Address: e.address, Fact: r.listing}
 	switch {
 	case e.since.IsZero() || !r.o.Now.IsZero() && !e.since.Before(r.o.Now):
 		o.Time = r.o.Now

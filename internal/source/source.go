@@ -95,6 +95,8 @@ type reader struct {
 	sink   Sink
 	o      Options
 	result Result
+
+	listing intel.Fact // the last that was told
 }
 
 // refuse tells the sink of a part that was not read.

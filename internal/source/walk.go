@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -158,7 +159,8 @@ func (c *counted) Read(p []byte) (n int, err error) {
 	return n, c.err
 }
 
-// open visits a stream, or what is packed in it. at, when not nil, reads the same bytes at any place.
+// open visits a stream that is said to have at least size bytes, -1 when nothing is said, or what is packed in it. at, when not nil, reads the
+// same bytes at any place, and they are as many.
 func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, depth int) error {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(512)
@@ -198,26 +200,28 @@ func (u *unpacker) open(name string, r io.Reader, at io.ReaderAt, size int64, de
 			return fault(err)
 		}
 		z.Multistream(false)
-		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: &gzipMembers{z, buffered}}, nil, -1, depth+1)
+		return u.open(inner(name, ".gz", ".tgz"), &counted{u: u, r: &gzipMembers{z, buffered}}, nil, size, depth+1)
 	case "bzip2":
-		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, -1, depth+1)
+		return u.open(inner(name, ".bz2"), &counted{u: u, r: bzip2.NewReader(buffered)}, nil, size, depth+1)
 	case "zstd":
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return fault(err)
 		}
 		defer z.Close()
-		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, -1, depth+1)
+		return u.open(inner(name, ".zst"), &counted{u: u, r: z}, nil, size, depth+1)
 	case "xz":
 		z, err := xz.NewReader(buffered, maxXZWindow)
 		if err != nil {
 			return fault(err)
 		}
-		return u.open(inner(name, ".xz", ".txz"), &counted{u: u, r: z}, nil, -1, depth+1)
+		return u.open(inner(name, ".xz", ".txz"), &counted{u: u, r: z}, nil, size, depth+1)
 	case "tar":
 		return fault(u.tar(name, buffered, depth))
 	}
-	if err := u.visit(NewInput(name, buffered)); err != nil {
+	in := NewInput(name, buffered)
+	in.Size = max(size, 0)
+	if err := u.visit(in); err != nil {
 		var own *streamError
 		switch {
 		case u.ctx.Err() != nil || !errors.As(err, &own):
@@ -333,7 +337,7 @@ func (u *unpacker) tar(name string, r io.Reader, depth int) error {
 			continue
 		}
 		// Counted, because a sparse member unfolds, too.
-		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, -1, depth+1); err != nil {
+		if err := u.open(name+"!"+cleanName(h.Name), &counted{u: u, r: t}, nil, h.Size, depth+1); err != nil {
 			return err
 		}
 	}
@@ -400,7 +404,7 @@ func (u *unpacker) zip(name string, r io.Reader, at io.ReaderAt, size int64, dep
 			u.refuse(intel.Refusal{Input: member, Reason: "zip: " + cause(err)})
 			continue
 		}
-		err = u.open(member, &counted{u: u, r: m}, nil, -1, depth+1)
+		err = u.open(member, &counted{u: u, r: m}, nil, int64(min(f.UncompressedSize64, math.MaxInt64)), depth+1)
 		m.Close()
 		if err != nil {
 			return err

@@ -2,29 +2,35 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"math/bits"
 	"slices"
 
 	"spoor/internal/intel"
 	"spoor/internal/kv"
 )
 
-// Bulk recording: the rows of many batches are piled up in memory, sorted, added up and loaded in one step ([kv.Loader]). Each batch keeps
-// its own id, so that it does not matter how a batch comes, alone or among others, the first time or again.
+// Bulk recording: the rows of many batches are piled up in memory, sorted, added up and handed to a load ([kv.Load]), pile after pile, and
+// committed in one step. Each batch keeps its own id, so that it does not matter how a batch comes, alone or among others, the first time or
+// again.
 
-// A pile is loaded when it holds so many bytes or rows. Two are in use at once: one is filled while the other is loaded.
 const (
-	pileBytes = 72 << 20
-	pileRows  = 1 << 20
+	// A pile is added to the load when it holds so many bytes or rows. Two are in use at once: one is filled while the other is added.
+	pileBytes = 18 << 20
+	pileRows  = 1 << 18
+	// stepBytes of piles are committed at once, a few ten million known-good files. The more, the less the engine must merge afterwards; but
+	// what was not committed, a minute or two of work, is to be recorded again after a crash, and stands on disk twice for a while.
+	stepBytes = 8 << 30
 )
 
 // RecordMany records batches, each as [Store.Record] would, but many in one step: faster, and nothing of a step is seen before it is whole.
 // What was recorded when it fails stays. It returns how many observations it recorded, and how many were in batches recorded before.
-// The batches are read from the calling goroutine.
+// The batches are read from the calling goroutine; the observations of one are not looked at any more when the next is asked for.
 func (s *Store) RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (accepted, repeated uint64, err error) {
 	engine, ok := s.kv.(kv.Loader)
 	if !ok {
@@ -41,38 +47,71 @@ func (s *Store) RecordMany(ctx context.Context, batches iter.Seq2[[]byte, []inte
 		}
 		return accepted, repeated, nil
 	}
-	filling, loading := newPile(), newPile()
-	var done chan error // of the pile that is being loaded, nil when none is
+	st := &step{s: s, engine: engine}
+	st.begin()
+	defer func() { st.load.Close() }()
+	err = st.pile(ctx, batches)
+	if err == nil {
+		err = st.commit(ctx)
+	}
+	return st.accepted, st.repeated, err
+}
+
+// pile piles batches up and adds the piles, one while the next is filled.
+func (st *step) pile(ctx context.Context, batches iter.Seq2[[]byte, []intel.Observation]) (err error) {
+	filling, adding := newPile(), newPile()
+	var done chan error // of the pile that is being added, nil when none is
 	wait := func() {
 		if done != nil {
 			err, done = <-done, nil
-			accepted += loading.accepted
-			repeated += loading.repeated
 		}
 	}
 	for id, observations := range batches {
-		filling.add(s, id, observations)
+		filling.add(st.s, id, observations)
 		if !filling.full() {
 			continue
 		}
 		if wait(); err != nil {
-			return accepted, repeated, err
+			return err
 		}
-		filling, loading = loading, filling
+		filling, adding = adding, filling
 		filling.reset()
 		done = make(chan error, 1)
-		go func(p *pile, done chan<- error) { done <- s.load(ctx, engine, p) }(loading, done)
+		go func(p *pile, done chan<- error) { done <- st.add(ctx, p) }(adding, done)
 	}
 	if wait(); err != nil {
-		return accepted, repeated, err
+		return err
 	}
-	err = s.load(ctx, engine, filling)
-	return accepted + filling.accepted, repeated + filling.repeated, err
+	return st.add(ctx, filling)
 }
 
-// load loads what is piled up, but for the batches that were recorded before.
-func (s *Store) load(ctx context.Context, engine kv.Loader, p *pile) error {
-	p.sort()
+// step is what is committed at once.
+type step struct {
+	s      *Store
+	engine kv.Loader
+	load   kv.Load
+
+	// Of the load under way:
+	bytes        int
+	observations uint64
+	sources      map[uint32]string            // whose names it writes
+	slots        [1 << changeBits / 64]uint64 // bits of s.changes' slots: those of its partitions
+	hubs         map[hub]bool                 // relations that it may have made too large
+
+	spare              []pileEntry // to sort piles with
+	accepted, repeated uint64      // observations: recorded, recorded before
+}
+
+func (st *step) begin() {
+	st.load = st.engine.NewLoad()
+	st.bytes, st.observations, st.sources, st.hubs = 0, 0, map[uint32]string{}, map[hub]bool{}
+	clear(st.slots[:])
+}
+
+// add adds what is piled up to the load, but for the batches that were recorded before.
+func (st *step) add(ctx context.Context, p *pile) error {
+	st.repeated += p.repeated
+	st.spare = p.sort(st.spare)
 	for {
 		var ids [][]byte
 		var of []int // which batch each id is of
@@ -90,26 +129,51 @@ func (s *Store) load(ctx context.Context, engine kv.Loader, p *pile) error {
 		if left == 0 {
 			return nil
 		}
-		again, err := engine.Load(ctx, ids, p.rows(s))
-		if err != nil {
-			return fmt.Errorf("recording %d observations: %w", left, s.kind(err))
-		}
-		if len(again) > 0 {
+		again, err := st.load.Add(ctx, ids, p.rows(st))
+		switch {
+		case errors.Is(err, kv.ErrHeld):
+			if err := st.commit(ctx); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("recording %d observations: %w", left, st.s.kind(err))
+		case len(again) > 0:
 			for _, i := range again {
 				p.batches[of[i]].again = true
-				p.repeated += p.batches[of[i]].observations
+				st.repeated += p.batches[of[i]].observations
 			}
 			continue
 		}
-		p.accepted = left
-		for id, name := range p.batch.sources {
-			s.sources.learn(id, name)
-		}
-		for _, slot := range p.slots {
-			s.changes.slots[slot].Add(1)
+		st.observations += left
+		maps.Copy(st.sources, p.batch.sources)
+		if st.bytes += len(p.data); st.bytes >= stepBytes {
+			return st.commit(ctx)
 		}
 		return nil
 	}
+}
+
+// commit records what was added, and begins anew.
+func (st *step) commit(ctx context.Context) error {
+	if err := st.load.Commit(ctx); err != nil {
+		return fmt.Errorf("recording %d observations: %w", st.observations, st.s.kind(err))
+	}
+	st.accepted += st.observations
+	for id, name := range st.sources {
+		st.s.sources.learn(id, name)
+	}
+	for i, word := range st.slots {
+		for ; word != 0; word &= word - 1 {
+			st.s.changes.slots[i*64+bits.TrailingZeros64(word)].Add(1)
+		}
+	}
+	for h := range st.hubs {
+		st.s.hubs.tell([]byte(h.partition), h.tag)
+	}
+	st.load.Close()
+	st.begin()
+	return nil
 }
 
 // pile is rows of many batches, one after another as they came, and the order in which they are to be loaded.
@@ -119,9 +183,8 @@ type pile struct {
 	index   map[string]bool // ids of batches
 	data    []byte          // length of name uvarint, name, length of value uvarint, value; again and again
 	entries []pileEntry
-	slots   []uint32 // of s.changes: those of the partitions that were loaded
 
-	accepted, repeated uint64 // observations
+	repeated uint64 // observations of batches that came twice
 }
 
 type piledBatch struct {
@@ -146,9 +209,9 @@ func newPile() *pile {
 
 func (p *pile) reset() {
 	p.batches, p.data, p.entries = p.batches[:0], p.data[:0], p.entries[:0]
-	p.accepted, p.repeated = 0, 0
+	p.repeated = 0
 	clear(p.index)
-	p.batch.sources = make(map[uint32]string)
+	p.batch.sources, p.batch.source = make(map[uint32]string), sourceKey{}
 }
 
 // full reports whether another batch might be too many.
@@ -195,23 +258,58 @@ func (p *pile) name(e *pileEntry) (name, rest []byte) {
 	return p.data[at : at+int(n) : at+int(n)], p.data[at+int(n):]
 }
 
-// sort brings the rows in the order of [kv.CompareRows], which is that of their names.
-func (p *pile) sort() {
-	slices.SortFunc(p.entries, func(a, b pileEntry) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
+// sort brings the rows in the order of [kv.CompareRows], which is that of their names: by the bytes of their prefixes, the last first, and what
+// has one prefix by its whole name.
+// It takes a second array to sort with, and returns the one that is free afterwards.
+func (p *pile) sort(spare []pileEntry) []pileEntry {
+	from := p.entries
+	to := slices.Grow(spare[:0], cap(from))[:len(from)]
+	var counts [8][256]uint32
+	for i := range from {
+		for x, at := from[i].prefix, 0; at < 8; at++ {
+			counts[at][byte(x)]++
+			x >>= 8
 		}
-		x, _ := p.name(&a)
-		y, _ := p.name(&b)
-		return bytes.Compare(x, y)
-	})
+	}
+	for at := range counts {
+		c := &counts[at]
+		if len(from) > 0 && c[byte(from[0].prefix>>(8*at))] == uint32(len(from)) {
+			continue // all have the same
+		}
+		sum := uint32(0)
+		for i, n := range c {
+			c[i] = sum
+			sum += n
+		}
+		for i := range from {
+			k := byte(from[i].prefix >> (8 * at))
+			to[c[k]] = from[i]
+			c[k]++
+		}
+		from, to = to, from
+	}
+	p.entries = from
+	for i := 0; i < len(from); {
+		end := i + 1
+		for end < len(from) && from[end].prefix == from[i].prefix {
+			end++
+		}
+		if end > i+1 {
+			slices.SortFunc(from[i:end], func(a, b pileEntry) int {
+				x, _ := p.name(&a)
+				y, _ := p.name(&b)
+				return bytes.Compare(x, y)
+			})
+		}
+		i = end
+	}
+	return to
 }
 
-// rows yields the rows, each once with its values added up, but for batches that were recorded before. On the way it notes which partitions
-// they are of and counts them for hubs: they may be looked at a little early, or twice, which harms nothing.
-func (p *pile) rows(s *Store) iter.Seq[kv.Write] {
+// rows yields the rows, each once with its values added up, but for batches that were recorded before. On the way it notes in the step which
+// partitions they are of and which relations may become hubs.
+func (p *pile) rows(st *step) iter.Seq[kv.Write] {
 	return func(yield func(kv.Write) bool) {
-		p.slots = p.slots[:0]
 		var w kv.Write // the row that is being added up
 		var name []byte
 		var sum, v kv.Value
@@ -219,10 +317,13 @@ func (p *pile) rows(s *Store) iter.Seq[kv.Write] {
 			split := 1 + int(name[0])
 			if !bytes.Equal(w.Partition, name[1:split]) {
 				w.Partition = name[1:split:split]
-				p.slots = append(p.slots, s.changes.slot(w.Partition))
+				slot := st.s.changes.slot(w.Partition)
+				st.slots[slot/64] |= 1 << (slot % 64)
 			}
 			w.Key, w.Value = name[split:], &sum
-			s.hubs.wrote(&w)
+			if st.s.hubs.count(&w) {
+				st.hubs[hub{string(w.Partition), w.Key[0]}] = true
+			}
 			return yield(w)
 		}
 		for i := range p.entries {

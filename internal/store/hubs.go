@@ -69,21 +69,29 @@ func (h *hubs) trigger() int { return 4 * h.rows }
 // scanBudget is how many rows of one relation a read looks at: what can come together between two roll-backs, and some.
 func (h *hubs) scanBudget() int { return 6 * h.rows }
 
-// wrote counts one row write.
+// wrote counts one row write, which is visible now.
 func (h *hubs) wrote(w *kv.Write) {
+	if h.count(w) {
+		h.tell(w.Partition, w.Key[0])
+	}
+}
+
+// count counts one row write and reports whether it calls for a look at the relation once it is visible.
+func (h *hubs) count(w *kv.Write) bool {
 	if len(w.Key) == 0 || w.Key[0] < endOfHead {
-		return
+		return false
 	}
 	switch w.Partition[0] {
 	case spaceFile, spaceURL, spaceHost, spaceFuzzy, spaceCertificate, spacePublication:
 	default:
-		return
+		return false
 	}
 	c := &h.counters[(xxhash.Sum64(w.Partition)+uint64(w.Key[0])*0x9E3779B97F4A7C15)%hubCounters]
-	if c.Add(1) >= uint32(h.trigger()) {
-		c.Store(0)
-		h.tell(w.Partition, w.Key[0])
+	if c.Add(1) < uint32(h.trigger()) {
+		return false
 	}
+	c.Store(0)
+	return true
 }
 
 // tell asks for a look at a relation. It never waits: a full queue drops the call, and a later write or read tells again.

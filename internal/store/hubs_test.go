@@ -157,3 +157,25 @@ func TestPageRefusals(t *testing.T) {
 		t.Errorf("unknown file: %v", err)
 	}
 }
+
+// TestHubOfMany lets a hub come together in one step: it is rolled back once that is committed.
+func TestHubOfMany(t *testing.T) {
+	const rows = 64
+	s := open(t, store.Options{HubRows: rows})
+	var batch []intel.Observation
+	for i := range 3000 {
+		batch = append(batch, intel.Observation{Source: telemetry, Time: noon, Fact: intel.Relation{Verb: intel.Started,
+			From: intel.Object{Hashes: hashes(sha256A)}, To: intel.Object{Hashes: hashes(numbered(i))}}})
+	}
+	recordMany(t, s, "all", batch...)
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.View(intel.TLPRed).Recall(t.Context(), sha256A, intel.SectionStarted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gap := f.Gaps[intel.SectionStarted]; len(f.Started) > rows || uint64(len(f.Started))+gap.Rows != 3000 {
+		t.Errorf("%d rows at the head and %d left out, want 3000 of which %d stay", len(f.Started), gap.Rows, rows)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -330,6 +332,74 @@ func TestReadWhileWritten(t *testing.T) {
 		}
 		if diff := cmp.Diff(strings.Split(w.dossiers(t, unread), "\n"), strings.Split(w.dossiers(t, read), "\n")); diff != "" {
 			t.Fatalf("world %d: reading changed an answer (-unread +read):\n%s", seed, diff)
+		}
+	}
+}
+
+// TestManyAtOnce records the same batches by several callers at once, many in one step and one by one, in both orders, more than one pile of them:
+// each counts once, for one caller.
+func TestManyAtOnce(t *testing.T) {
+	const batches, files = 24, 5000
+	s := open(t, store.Options{})
+	batch := func(n int) ([]byte, []intel.Observation) {
+		var out []intel.Observation
+		for i := range files {
+			h := numbered(n*files + i)
+			weak, err := intel.HashFromBytes(intel.MD5, h.Bytes()[:16])
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, intel.Observation{Source: intel.Source{Type: intel.FeedSource, Name: "NSRL"}, Time: noon, File: hashes(h, weak),
+				Fact: intel.Listing{Feed: "NSRL", Zone: intel.Green}})
+		}
+		return fmt.Append(nil, n), out
+	}
+	many := func(order func(n int) int) func() (uint64, uint64, error) {
+		return func() (uint64, uint64, error) {
+			return s.RecordMany(t.Context(), func(yield func([]byte, []intel.Observation) bool) {
+				for n := range batches {
+					if !yield(batch(order(n))) {
+						return
+					}
+				}
+			})
+		}
+	}
+	var wg sync.WaitGroup
+	var accepted, repeated atomic.Uint64
+	for _, caller := range []func() (uint64, uint64, error){
+		many(func(n int) int { return n }),
+		many(func(n int) int { return batches - 1 - n }),
+		func() (a, r uint64, err error) {
+			for n := 0; n < batches && err == nil; n += 5 {
+				var again bool
+				id, observations := batch(n)
+				if again, err = s.Record(t.Context(), id, observations); again {
+					r += files
+				} else {
+					a += files
+				}
+			}
+			return a, r, err
+		},
+	} {
+		wg.Go(func() {
+			a, r, err := caller()
+			if err != nil {
+				t.Error(err)
+			}
+			accepted.Add(a)
+			repeated.Add(r)
+		})
+	}
+	wg.Wait()
+	if a, r := accepted.Load(), repeated.Load(); a != batches*files || r != (batches+5)*files {
+		t.Errorf("%d accepted and %d repeated, want %d and %d", a, r, batches*files, (batches+5)*files)
+	}
+	for i := 0; i < batches*files; i += 997 {
+		f, err := s.View(intel.TLPRed).Recall(t.Context(), numbered(i), 0)
+		if err != nil || len(f.Head.Listings) != 1 || f.Head.Listings[0].Tally.Count != 1 {
+			t.Fatalf("file %d: %+v, %v", i, f.Head.Listings, err)
 		}
 	}
 }

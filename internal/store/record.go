@@ -53,6 +53,9 @@ type batch struct {
 	hosts   kv.Sketch         // all that are seen
 	pile    *pile             // when not nil, rows go there, and are added up later
 
+	source sourceKey // of the observation before, and its id as a set of one
+	set    []uint32
+
 	// Buffers that are used again for each row: its whole name, its partition, its object.
 	name, partition, object []byte
 }
@@ -144,15 +147,11 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 	if last == 0 {
 		last = first
 	}
-	sources, isNew := s.sources.id(o.Source.Type, o.Source.Name)
-	if _, ok := b.sources[sources[0]]; isNew && !ok {
-		b.sources[sources[0]] = o.Source.Name
-		split := b.begin([]byte{spaceSources})
-		b.name = binary.BigEndian.AppendUint32(b.name, sources[0])
-		b.merge(split, &kv.Value{Text: kv.Text{Data: []byte(pair(string(o.Source.Type), o.Source.Name))}})
+	if k := (sourceKey{o.Source.Type, o.Source.Name}); k != b.source {
+		b.source, b.set = k, b.sourceID(s, k)
 	}
 	f := &fact{batch: b, marking: o.Source.Marking,
-		tally: kv.Value{Count: count, First: first, Last: last, Learned: b.learned, Sources: sources}}
+		tally: kv.Value{Count: count, First: first, Last: last, Learned: b.learned, Sources: b.set}}
 	f.ties(&o.File)
 	file := o.File.Strongest()
 	switch t := o.Fact.(type) {
@@ -188,6 +187,18 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 	case intel.AnalystVerdict:
 		f.putText(f.inFile(file), tagVerdict, byte(t.Zone), pair(t.Analyst, t.Comment), "")
 	}
+}
+
+// sourceID returns a source's id as a set of one, and has its name written when it is new.
+func (b *batch) sourceID(s *Store, k sourceKey) []uint32 {
+	set, isNew := s.sources.id(k.typ, k.name)
+	if _, ok := b.sources[set[0]]; isNew && !ok {
+		b.sources[set[0]] = k.name
+		split := b.begin([]byte{spaceSources})
+		b.name = binary.BigEndian.AppendUint32(b.name, set[0])
+		b.merge(split, &kv.Value{Text: kv.Text{Data: []byte(pair(string(k.typ), k.name))}})
+	}
+	return set
 }
 
 // ties records that the hashes name one file: a row in the strongest one's partition, and a hint from each weaker one to it. A weak hash that

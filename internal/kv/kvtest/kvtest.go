@@ -374,7 +374,7 @@ func applyOrLoad(t *testing.T, s kv.Store, b *kv.Batch, byLoad bool) (bool, erro
 	if len(b.ID) > 0 {
 		ids = append(ids, b.ID)
 	}
-	repeated, err := l.Load(t.Context(), ids, sorted(rows...))
+	repeated, err := loadOnce(t.Context(), l, ids, sorted(rows...))
 	return len(repeated) > 0, err
 }
 

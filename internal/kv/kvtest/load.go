@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"spoor/internal/kv"
+	"spoor/internal/kv/mem"
 )
 
 // runLoad runs the contract of [kv.Loader].
@@ -20,10 +24,12 @@ func (e Engine) runLoad(t *testing.T) {
 		return
 	}
 	t.Run("merge", e.loadMerge)
+	t.Run("runs", e.loadRuns)
 	t.Run("ids", e.loadIDs)
 	t.Run("faults", e.loadFaults)
 	t.Run("one moment", e.loadOneMoment)
 	t.Run("beside batches", e.loadBesideBatches)
+	t.Run("held", e.loadHeld)
 	t.Run("close", e.loadClose)
 	t.Run("crash", e.loadCrash)
 }
@@ -53,11 +59,21 @@ func sorted(writes ...kv.Write) iter.Seq[kv.Write] {
 // load loads and returns the indexes of the IDs that were repeated.
 func load(t *testing.T, s kv.Store, ids [][]byte, writes ...kv.Write) []int {
 	t.Helper()
-	repeated, err := s.(kv.Loader).Load(t.Context(), ids, sorted(writes...))
+	repeated, err := loadOnce(t.Context(), s, ids, sorted(writes...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return repeated
+}
+
+// loadOnce adds once and commits.
+func loadOnce(ctx context.Context, s kv.Store, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
+	l := s.(kv.Loader).NewLoad()
+	defer l.Close()
+	if repeated, err = l.Add(ctx, ids, rows); len(repeated) > 0 || err != nil {
+		return repeated, err
+	}
+	return nil, l.Commit(ctx)
 }
 
 // many makes n rows in partitions of several lengths, more than one table's worth when n is large.
@@ -94,6 +110,108 @@ func (e Engine) loadMerge(t *testing.T) {
 		if diff := cmp.Diff(want, dump(t, s, []string{"p", "longer", "z"})); diff != "" {
 			t.Errorf("rows after a restart (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// loadRuns: what several Adds bring is merged whatever their order, the same rows among it, and nothing is seen before Commit.
+func (e Engine) loadRuns(t *testing.T) {
+	s, model := e.Open(t), mem.New()
+	rnd := rand.New(rand.NewPCG(3, 9))
+	partitions := []string{"a", "b", "bb", "ccc", "cccc"}
+	l := s.(kv.Loader).NewLoad()
+	defer l.Close()
+	for i := range 20 {
+		rows := map[string]kv.Write{}
+		for range rnd.IntN(600) {
+			w := write(partitions[rnd.IntN(len(partitions))], fmt.Sprintf("k%03d", rnd.IntN(400)), &kv.Value{Count: 1 + rnd.Uint64N(9), First: 1 + rnd.Int64N(99),
+				Sources: []uint32{rnd.Uint32N(30)}, Text: kv.Text{At: rnd.Int64N(50), Data: fmt.Append(nil, rnd.IntN(1000))}})
+			rows[string(w.Partition)+"/"+string(w.Key)] = w
+		}
+		writes := slices.Collect(maps.Values(rows))
+		if repeated, err := l.Add(t.Context(), ids(fmt.Sprint("run", i)), sorted(writes...)); len(repeated) > 0 || err != nil {
+			t.Fatal(repeated, err)
+		}
+		apply(t, model, "", writes...)
+		switch repeated, err := l.Add(t.Context(), ids("x", fmt.Sprint("run", i/2)), sorted(writes...)); {
+		case err != nil:
+			t.Fatal(err)
+		case !slices.Equal(repeated, []int{1}):
+			t.Errorf("an ID that was added to the load: repeated %v", repeated)
+		}
+	}
+	if diff := cmp.Diff([]string{}, dump(t, s, partitions), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("seen before it was committed:\n%s", diff)
+	}
+	if err := l.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if diff := cmp.Diff(dump(t, model, partitions), dump(t, s, partitions)); diff != "" {
+		t.Errorf("rows (-model +engine):\n%s", diff)
+	}
+	if !apply(t, s, "run0", write("a", "k", count(1))) {
+		t.Error("a batch is new after a load with its ID")
+	}
+
+	l = s.(kv.Loader).NewLoad()
+	if _, err := l.Add(t.Context(), ids("forgotten"), sorted(write("a", "forgotten", count(1)))); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if apply(t, s, "forgotten", write("b", "k000", count(0))) {
+		t.Error("a load that was not committed left its ID")
+	}
+	if diff := cmp.Diff(dump(t, model, partitions), dump(t, s, partitions)); diff != "" {
+		t.Errorf("rows after a load that was not committed (-model +engine):\n%s", diff)
+	}
+}
+
+// loadHeld: who brings an ID that a load holds waits until it is closed, and sees what became of it. A load that holds IDs does not wait.
+func (e Engine) loadHeld(t *testing.T) {
+	s := e.Open(t)
+	for _, committed := range []bool{false, true} {
+		l := s.(kv.Loader).NewLoad()
+		if _, err := l.Add(t.Context(), ids("one", "two"), sorted(write("p", "k", count(1)))); err != nil {
+			t.Fatal(err)
+		}
+		other := s.(kv.Loader).NewLoad()
+		if _, err := other.Add(t.Context(), ids("three"), sorted()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Add(t.Context(), ids("four", "two"), sorted()); !errors.Is(err, kv.ErrHeld) {
+			t.Errorf("a second load that holds an ID, for one that the first holds: %v", err)
+		}
+		other.Close()
+		short, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Apply(short, &kv.Batch{ID: []byte("one")}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a batch that waits, cancelled: %v", err)
+		}
+		done := make(chan bool, 2)
+		go func() { done <- apply(t, s, "two", write("p", "k", count(10))) }()
+		go func() { done <- load(t, s, ids("four", "one"), write("p", "k", count(10))) != nil }()
+		apply(t, s, "", write("p", "other", count(1))) // is not hindered
+		select {
+		case <-done:
+			t.Error("a batch did not wait for the load that holds its ID")
+		default:
+		}
+		if committed {
+			if err := l.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Close()
+		a, b := <-done, <-done
+		if a != committed || b != committed {
+			t.Errorf("committed %v: repeated %v and %v", committed, a, b)
+		}
+		sum := 20
+		if committed {
+			sum = 1
+		}
+		want(t, scan(t, s, kv.Range{Partition: []byte("p"), To: []byte("l")}), fmt.Sprint("0 p/k=", sum))
+		s = e.Open(t)
 	}
 }
 
@@ -174,7 +292,7 @@ func (e Engine) loadFaults(t *testing.T) {
 		if name == "cancelled" {
 			in = ctx
 		}
-		if _, err := s.(kv.Loader).Load(in, c.ids, c.rows); !errors.Is(err, c.want) {
+		if _, err := loadOnce(in, s, c.ids, c.rows); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -194,7 +312,7 @@ func (e Engine) loadOneMoment(t *testing.T) {
 		defer close(done)
 		for i := range loads {
 			rows := append(many(3000, count(1)), write("a", "k", count(1)), write("zzzzzzzzzz", "k", count(1)))
-			if _, err := s.(kv.Loader).Load(t.Context(), ids(fmt.Sprint("load", i)), sorted(rows...)); err != nil {
+			if _, err := loadOnce(t.Context(), s, ids(fmt.Sprint("load", i)), sorted(rows...)); err != nil {
 				t.Error(err)
 				return
 			}
@@ -246,8 +364,29 @@ func (e Engine) loadClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.(kv.Loader).Load(t.Context(), nil, sorted()); !errors.Is(err, kv.ErrClosed) {
-		t.Errorf("Load after Close: %v", err)
+	if _, err := loadOnce(t.Context(), s, nil, sorted()); !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("a load after Close: %v", err)
+	}
+	// A load that is under way does not hinder closing, nor those who wait for it, and ends with it.
+	s = e.Open(t)
+	l := s.(kv.Loader).NewLoad()
+	if _, err := l.Add(t.Context(), ids("id"), sorted(write("p", "k", count(1)))); err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error)
+	go func() {
+		_, err := s.Apply(t.Context(), &kv.Batch{ID: []byte("id")})
+		waiting <- err
+	}()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Commit(t.Context()); !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("Commit after Close: %v", err)
+	}
+	l.Close()
+	if err := <-waiting; !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("a batch that waited for a load, after Close: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@
 package mem
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -19,6 +20,7 @@ type Store struct {
 	names      []string // of partitions, sorted; nil when it must be made again
 	batches    map[string]bool
 	closed     bool
+	holds      kv.Holds
 }
 
 type partition struct {
@@ -37,6 +39,13 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 	if err := kv.CheckBatch(b); err != nil {
 		return false, err
 	}
+	if len(b.ID) > 0 {
+		give, err := s.holds.Take(ctx, true, b.ID)
+		if err != nil {
+			return false, err
+		}
+		defer give()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {
@@ -54,40 +63,94 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 
 var _ kv.Loader = (*Store)(nil)
 
-// Load implements [kv.Loader].
-func (s *Store) Load(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
-	rows, check, err := kv.CheckLoad(ids, rows)
+// NewLoad implements [kv.Loader].
+func (s *Store) NewLoad() kv.Load { return &load{s: s, ids: map[string]bool{}} }
+
+// load is a load under way: what it will write, and the IDs that it holds.
+type load struct {
+	s      *Store
+	ids    map[string]bool
+	give   []func()
+	writes []kv.Write
+}
+
+// Add implements [kv.Load].
+func (l *load) Add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
+	if err := kv.CheckIDs(ids); err != nil {
+		return nil, err
+	}
+	var own []int
+	for i, id := range ids {
+		if l.ids[string(id)] {
+			own = append(own, i)
+		}
+	}
+	if len(own) > 0 {
+		return own, nil
+	}
+	give, err := l.s.holds.Take(ctx, len(l.ids) == 0, ids...)
 	if err != nil {
 		return nil, err
 	}
+	if repeated, err = l.add(ctx, ids, rows); len(repeated) > 0 || err != nil {
+		give()
+		return repeated, err
+	}
+	l.give = append(l.give, give)
+	for _, id := range ids {
+		l.ids[string(id)] = true
+	}
+	return nil, nil
+}
+
+func (l *load) add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
 	var writes []kv.Write
 	for w := range rows {
-		if ctx.Err() != nil {
-			break
+		if err := cmp.Or(ctx.Err(), kv.CheckWrite(&w)); err != nil {
+			return nil, err
+		}
+		if len(writes) > 0 && kv.CompareRows(&writes[len(writes)-1], &w) >= 0 {
+			return nil, kv.Unsorted(&w)
 		}
 		writes = append(writes, kv.Write{Partition: slices.Clone(w.Partition), Key: slices.Clone(w.Key), Value: w.Value.Clone()})
 	}
-	if err := check(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if err := l.s.usable(ctx); err != nil {
 		return nil, err
 	}
 	for i, id := range ids {
-		if s.batches[string(id)] {
+		if l.s.batches[string(id)] {
 			repeated = append(repeated, i)
 		}
 	}
-	if len(repeated) > 0 {
-		return repeated, nil
+	if len(repeated) == 0 {
+		l.writes = append(l.writes, writes...)
 	}
-	for _, id := range ids {
-		s.batches[string(id)] = true
+	return repeated, nil
+}
+
+// Commit implements [kv.Load].
+func (l *load) Commit(ctx context.Context) error {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if err := l.s.usable(ctx); err != nil {
+		return err
 	}
-	s.merge(writes)
-	return nil, nil
+	for id := range l.ids {
+		l.s.batches[id] = true
+	}
+	l.s.merge(l.writes)
+	l.writes = nil
+	return nil
+}
+
+// Close implements [kv.Load].
+func (l *load) Close() {
+	for _, give := range l.give {
+		give()
+	}
+	l.give = nil
 }
 
 func (s *Store) usable(ctx context.Context) error {

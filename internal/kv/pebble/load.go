@@ -1,34 +1,38 @@
 package pebble
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"spoor/internal/kv"
 )
 
-// Load builds sorted tables beside the database and has it take them over, all in one step. The ledger's rows stand in the first of them, so
-// that the IDs are remembered exactly when the rows are there.
+// A load keeps what is added as sorted runs in files beside the database (run.go). To commit, it merges them into sorted tables that do not
+// overlap and has the database take those over, all in one step: a row is sorted once and written twice, however much is loaded. The ledger's rows
+// stand in the first table, so that the IDs are remembered exactly when the rows are there.
 
 const (
-	// tableBytes is about how large a table may grow, before compression.
+	// tableBytes is about how many bytes of runs become one table at most, leastTable at least where others could be built meanwhile.
 	tableBytes = 64 << 20
+	leastTable = 8 << 20
 	// ownTable is how large a table must be to end where the partitions' length changes. What is named by hashes comes in any order, what is
 	// named by sorted hashes in order: apart, the latter lie side by side in the lowest level and are never written again.
 	ownTable = 1 << 20
 )
 
-// tables is the directory in which tables are built, and how.
+// tables is the directory in which runs are kept and tables are built, and how.
 type tables struct {
 	fs     vfs.FS
 	dir    string
@@ -36,61 +40,77 @@ type tables struct {
 	number atomic.Int64 // of the next file
 }
 
-// open empties the directory, in which a crash may have left tables. The database must be open, and so locked.
+// open empties the directory, in which a crash may have left files. The database must be open, and so locked.
 func (t *tables) open(dir string, opts *pebble.Options, db *pebble.DB) error {
 	opts.EnsureDefaults()
 	t.fs, t.dir = opts.FS, opts.FS.PathJoin(dir, "loading")
 	t.writer = opts.MakeWriterOptions(len(opts.Levels)-1, db.TableFormat())
 	t.writer.DisableValueBlocks = true // as RawOptions has it
 	if err := t.fs.RemoveAll(t.dir); err != nil {
-		return fmt.Errorf("removing tables that were not finished: %w", err)
+		return fmt.Errorf("removing files of loads that were not finished: %w", err)
 	}
 	if err := t.fs.MkdirAll(t.dir, 0o750); err != nil {
-		return fmt.Errorf("making a directory for tables: %w", err)
+		return fmt.Errorf("making a directory for loads: %w", err)
 	}
 	return nil
 }
 
-// Load implements [kv.Loader].
-func (s *Store) Load(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
-	rows, check, err := kv.CheckLoad(ids, rows)
+// create makes a file of that kind.
+func (t *tables) create(kind string) (name string, f vfs.File, err error) {
+	name = t.fs.PathJoin(t.dir, fmt.Sprintf("%d.%s", t.number.Add(1), kind))
+	f, err = t.fs.Create(name, vfs.WriteCategoryUnspecified)
+	return name, f, err
+}
+
+var _ kv.Loader = (*Store)(nil)
+
+// NewLoad implements [kv.Loader].
+func (s *Store) NewLoad() kv.Load { return &load{s: s, ids: map[string]bool{}} }
+
+// load is a load under way.
+type load struct {
+	s     *Store
+	ids   map[string]bool // that it holds
+	gives []func()        // to give them back
+	runs  []*run
+}
+
+// Add implements [kv.Load].
+func (l *load) Add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
+	if err := kv.CheckIDs(ids); err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if l.ids[string(id)] {
+			repeated = append(repeated, i)
+		}
+	}
+	if len(repeated) > 0 {
+		return repeated, nil
+	}
+	give, err := l.s.holds.Take(ctx, len(l.ids) == 0, ids...)
 	if err != nil {
 		return nil, err
 	}
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	if repeated, err := s.repeated(ids); len(repeated) > 0 || err != nil {
+	if repeated, err = l.add(ctx, ids, rows); len(repeated) > 0 || err != nil {
+		give()
 		return repeated, err
 	}
-	b := builder{tables: &s.tables}
-	defer b.remove()
-	if err := b.build(ctx, ids, rows); err != nil {
-		return nil, fmt.Errorf("building tables: %w", err)
-	}
-	if err := check(); err != nil {
-		return nil, err
-	}
-	if len(b.names) == 0 {
-		return nil, nil
-	}
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	if repeated, err := s.repeated(ids); len(repeated) > 0 || err != nil {
-		return repeated, err
-	}
-	if err := s.db.Ingest(ctx, b.names); err != nil {
-		return nil, fmt.Errorf("taking tables over: %w", err)
+	l.gives = append(l.gives, give)
+	for _, id := range ids {
+		l.ids[string(id)] = true
 	}
 	return nil, nil
 }
 
-// repeated returns the indexes of the IDs that the ledger holds.
-func (s *Store) repeated(ids [][]byte) (repeated []int, err error) {
+func (l *load) add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
+	end, err := l.s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	for i, id := range ids {
-		found, err := s.applied(id)
+		found, err := l.s.applied(id)
 		if err != nil {
 			return nil, err
 		}
@@ -98,82 +118,178 @@ func (s *Store) repeated(ids [][]byte) (repeated []int, err error) {
 			repeated = append(repeated, i)
 		}
 	}
-	return repeated, nil
+	if len(repeated) > 0 {
+		return repeated, nil
+	}
+	r, err := l.s.tables.writeRun(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		l.runs = append(l.runs, r)
+	}
+	return nil, nil
 }
 
-// builder writes the tables of one Load.
-type builder struct {
-	*tables
-	names  []string
-	w      *sstable.Writer
-	length byte // of the partitions of the last row
-	size   int  // of the table so far, before compression
-}
-
-func (b *builder) build(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (err error) {
-	defer func() { err = errors.Join(err, b.finish()) }()
-	ids = slices.Clone(ids)
-	slices.SortFunc(ids, bytes.Compare)
-	for _, id := range ids {
-		if err := b.next(ledgerKey(id)); err != nil {
-			return err
-		}
-		if err := b.w.Set(ledgerKey(id), nil); err != nil {
-			return err
-		}
-	}
-	var key, value []byte
-	n := 0
-	for w := range rows {
-		if n++; n&1023 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		key, value = diskKey(key[:0], w.Partition, w.Key), w.Value.Append(value[:0])
-		if err := b.next(key); err != nil {
-			return err
-		}
-		if err := b.w.Merge(key, value); err != nil {
-			return err
-		}
-		b.size += len(key) + len(value)
-	}
-	return ctx.Err()
-}
-
-// next makes ready for a row: it begins a table where there is none or the row is better in one of its own.
-func (b *builder) next(key []byte) error {
-	if b.w != nil && (b.size > tableBytes || b.size > ownTable && b.length != key[0]) {
-		if err := b.finish(); err != nil {
-			return err
-		}
-	}
-	b.length = key[0]
-	if b.w != nil {
-		return nil
-	}
-	name := b.fs.PathJoin(b.dir, fmt.Sprintf("%d.sst", b.number.Add(1)))
-	f, err := b.fs.Create(name, vfs.WriteCategoryUnspecified)
+// Commit implements [kv.Load].
+func (l *load) Commit(ctx context.Context) error {
+	end, err := l.s.begin(ctx)
 	if err != nil {
 		return err
 	}
-	b.names = append(b.names, name)
-	b.w, b.size = sstable.NewWriter(objstorageprovider.NewFileWritable(f), b.writer), 0
+	defer end()
+	names, err := l.build(ctx)
+	defer func() { // those that the database has not taken over; what cannot be removed now is when the directory is opened again
+		for _, name := range names {
+			_ = l.s.tables.fs.Remove(name)
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("building tables: %w", err)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	l.s.writes.Lock()
+	defer l.s.writes.Unlock()
+	if err := l.s.db.Ingest(ctx, names); err != nil {
+		return fmt.Errorf("taking tables over: %w", err)
+	}
 	return nil
 }
 
-// finish ends the table under way; it is synced then.
-func (b *builder) finish() error {
-	if b.w == nil {
-		return nil
+// Close implements [kv.Load].
+func (l *load) Close() {
+	for _, r := range l.runs {
+		r.remove(&l.s.tables)
 	}
-	w := b.w
-	b.w = nil
-	return w.Close()
+	for _, give := range l.gives {
+		give()
+	}
+	l.runs, l.gives = nil, nil
 }
 
-// remove removes the tables that the database has not taken over. What cannot be removed now is when the directory is opened again.
-func (b *builder) remove() {
-	for _, name := range b.names {
-		_ = b.fs.Remove(name)
+// build writes the tables, several at a time, and returns the names of all that it began.
+func (l *load) build(ctx context.Context) (names []string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	workers := runtime.GOMAXPROCS(0)
+	parts := l.parts(workers)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	next := 0
+	for range min(workers, len(parts)) {
+		wg.Go(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for next < len(parts) && err == nil {
+				part := parts[next]
+				next++
+				mu.Unlock()
+				name, buildErr := l.table(ctx, part)
+				mu.Lock()
+				if name != "" {
+					names = append(names, name)
+				}
+				if buildErr != nil && err == nil {
+					err = buildErr
+					cancel()
+				}
+			}
+		})
 	}
+	wg.Wait()
+	return names, err
 }
+
+// part is the rows from a name on to before another one; nil is open.
+type part struct{ from, to []byte }
+
+// parts cuts what was added into the rows of tables.
+func (l *load) parts(workers int) []part {
+	if len(l.runs) == 0 && len(l.ids) == 0 {
+		return nil
+	}
+	var all []piece
+	total := int64(0)
+	for _, r := range l.runs {
+		all = append(all, r.pieces[:len(r.pieces)-1]...)
+		total += r.size()
+	}
+	slices.SortFunc(all, func(a, b piece) int { return bytes.Compare(a.first, b.first) })
+	most := min(max(total/int64(4*workers), leastTable), tableBytes)
+	parts := []part{{}}
+	size := int64(0)
+	for i := range all {
+		var cut []byte
+		switch length := all[i].first[0]; {
+		case size >= most:
+			cut = all[i].first
+		case size >= ownTable && length != all[i-1].first[0]:
+			cut = []byte{length}
+		}
+		if last := &parts[len(parts)-1]; cut != nil && !bytes.Equal(cut, last.from) {
+			last.to = cut
+			parts = append(parts, part{from: cut})
+			size = 0
+		}
+		size += all[i].size
+	}
+	return parts
+}
+
+// table writes the table of a part and returns its name once it is begun. It is synced at the end.
+func (l *load) table(ctx context.Context, p part) (name string, err error) {
+	name, f, err := l.s.tables.create("sst")
+	if err != nil {
+		return "", err
+	}
+	w := sstable.NewWriter(newWritable(f), l.s.tables.writer)
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if p.from == nil {
+		for _, id := range l.sortedIDs() {
+			if err := w.Set(ledgerKey(id), nil); err != nil {
+				return name, err
+			}
+		}
+	}
+	return name, mergeRuns(ctx, l.runs, p, w.Merge)
+}
+
+func (l *load) sortedIDs() [][]byte {
+	ids := make([][]byte, 0, len(l.ids))
+	for id := range l.ids {
+		ids = append(ids, []byte(id))
+	}
+	slices.SortFunc(ids, bytes.Compare)
+	return ids
+}
+
+// writable is the file of a table. It is written in large pieces, each of which is soon on its way to the disk, so that the last sync has little to
+// wait for.
+type writable struct {
+	file vfs.File
+	*bufio.Writer
+}
+
+func newWritable(f vfs.File) *writable {
+	const size = 512 << 10
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: size})
+	return &writable{f, bufio.NewWriterSize(f, size)}
+}
+
+func (w *writable) Write(b []byte) error {
+	_, err := w.Writer.Write(b)
+	return err
+}
+
+// Finish writes what is left and syncs the file.
+func (w *writable) Finish() error {
+	err := w.Flush()
+	if err == nil {
+		err = w.file.Sync()
+	}
+	return errors.Join(err, w.file.Close())
+}
+
+func (w *writable) Abort() { _ = w.file.Close() }

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
@@ -40,10 +39,10 @@ type Store struct {
 
 	life   sync.RWMutex // held for reading by every call, for writing by Close
 	closed bool
-	writes sync.RWMutex    // held for reading by Apply, for writing by Rewrite and by the last step of Load
-	ids    [256]sync.Mutex // by batch ID: of two equal batches at once, the second waits for the first
-	dead   int             // rows that rewrites took away since the last flush, under writes
-	tables tables          // how Load builds them
+	writes sync.RWMutex // held for reading by Apply, for writing by Rewrite and by the last step of a load
+	holds  kv.Holds     // of two equal batches at once, the second waits for the first
+	dead   int          // rows that rewrites took away since the last flush, under writes
+	tables tables       // how a load builds them
 }
 
 var _ kv.Loader = (*Store)(nil)
@@ -178,17 +177,21 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 	if err := kv.CheckBatch(b); err != nil {
 		return false, err
 	}
+	if len(b.ID) > 0 { // before the engine is kept open: a load that is waited for must come to its end
+		give, err := s.holds.Take(ctx, true, b.ID)
+		if err != nil {
+			return false, err
+		}
+		defer give()
+	}
 	end, err := s.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer end()
-	s.writes.RLock() // before the ledger is read: no Load comes in between
+	s.writes.RLock()
 	defer s.writes.RUnlock()
 	if len(b.ID) > 0 {
-		lock := &s.ids[xxhash.Sum64(b.ID)&255]
-		lock.Lock()
-		defer lock.Unlock()
 		if repeated, err := s.applied(b.ID); repeated || err != nil {
 			return repeated, err
 		}
