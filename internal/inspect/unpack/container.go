@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
@@ -231,11 +232,14 @@ func cleanPath(name string) string {
 	}
 	name = strings.ReplaceAll(name, `\`, "/")
 	name = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return '_'
 		}
 		return r
 	}, name)
+	if len(name) > maxPath { // its end says more than its beginning
+		name = strings.ToValidUTF8(name[len(name)-maxPath:], "")
+	}
 	parts := strings.Split(name, "/")
 	kept := parts[:0]
 	for _, part := range parts {
@@ -246,11 +250,7 @@ func cleanPath(name string) string {
 			kept = append(kept, part)
 		}
 	}
-	name = strings.Join(kept, "/")
-	if len(name) > maxPath {
-		name = strings.ToValidUTF8(name[len(name)-maxPath:], "")
-	}
-	return name
+	return strings.Join(kept, "/")
 }
 
 // localName decodes a name of a time before UTF-8: what is not valid UTF-8 is read as DOS code page 437.

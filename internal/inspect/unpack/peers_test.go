@@ -149,7 +149,7 @@ func (m made) make(t *testing.T, dir string) []byte {
 
 // TestTools unpacks what each format's own tools pack of files that fill blocks, windows and dictionaries.
 func TestTools(t *testing.T) {
-	sources := sources(1)
+	sources := sources(2)
 	dir := write(t, sources)
 	for name, m := range makers() {
 		t.Run(name, func(t *testing.T) {
