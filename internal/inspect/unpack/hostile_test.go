@@ -773,3 +773,18 @@ func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+// FuzzPPMd looks for damage that makes the library go on without end; its panics are caught.
+func FuzzPPMd(f *testing.F) {
+	f.Add(byte(8), testdata(f)["7z-ppmd"][sevenStart:])
+	f.Fuzz(func(t *testing.T, order byte, b []byte) {
+		c := &container{o: Options{Memory: 1 << 20}}
+		r, err := newPPMd7(buffered(bytes.NewReader(b)), order, 1<<18, 1<<16, c)
+		if err != nil {
+			return
+		}
+		if n, _ := io.Copy(io.Discard, r); n > 1<<16 {
+			t.Errorf("%d bytes", n)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/inspect/filetype"
+	"spoor/internal/realdata"
 )
 
 // update makes the containers of testdata anew, with the tools that each format has.
@@ -88,6 +89,7 @@ func makers() map[string]made {
 		"7z-deflate":       {filetype.SevenZip, "7z", seven("-m0=Deflate"), all},
 		"7z-deflate64":     {filetype.SevenZip, "7z", seven("-m0=Deflate64"), all},
 		"7z-bzip2":         {filetype.SevenZip, "7z", seven("-m0=BZip2"), all},
+		"7z-ppmd":          {filetype.SevenZip, "7z", seven("-m0=PPMd:mem=16m:o=8"), all},
 		"7z-encrypted":     {filetype.SevenZip, "7z", seven("-pinfected"), all},
 		"7z-encrypted-all": {filetype.SevenZip, "7z", seven("-pmalware -mhe=on"), all},
 		"7z-plain-header":  {filetype.SevenZip, "7z", seven("-mhc=off"), all},
@@ -391,4 +393,81 @@ func sources(scale int) map[string][]byte {
 		"empty": {}, "one": []byte("1"), "docs/text.txt": text.Bytes(), "docs/ümläut.txt": []byte("named\n"), "noise.bin": noise,
 		"zeros": make([]byte, 300_000/scale), "code.exe": code,
 	}
+}
+
+// TestRealFiles compares real packages of signed software with what 7-Zip unpacks of them.
+func TestRealFiles(t *testing.T) {
+	dir := realdata.Path(t, "files", "relic-functest")
+	for _, name := range []string{"App1_1.0.3.0_x64.appx", "VSIXProject1.vsix", "dummy.apk", "dummy.xap", "hello.jar"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := t.TempDir()
+		run(t, out, "7z", "x", "-bd", "-y", "-tzip", filepath.Join(dir, name))
+		got, err := list(t, formatOf(name), b, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(tree(t, out), sorted(got)); diff != "" {
+			t.Errorf("%s (-7z +ours):\n%s", name, diff)
+		}
+	}
+	deb := filepath.Join(dir, "zlib1g_1.2.8.dfsg-5_i386.deb")
+	b, err := os.ReadFile(deb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	run(t, out, "dpkg-deb", "-R", deb, "root")
+	var got []entry
+	for _, m := range unpackAll(t, filetype.Deb, b, "") {
+		kind, packed, _ := strings.Cut(m.Path, ".tar")
+		if packed == "" { // debian-binary
+			continue
+		}
+		members, err := list(t, filetype.Tar, unpackAll(t, formatOf(m.Path), m.data, "")[0].data, Options{})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, e := range members {
+			if kind == "control" {
+				e.Path = "DEBIAN/" + e.Path
+			}
+			got = append(got, e)
+		}
+	}
+	if diff := cmp.Diff(tree(t, filepath.Join(out, "root")), sorted(got)); diff != "" {
+		t.Errorf("%s (-dpkg-deb +ours):\n%s", deb, diff)
+	}
+	rpm := filepath.Join(dir, "rocky-basesystem-11-13.el9.noarch.rpm")
+	if b, err = os.ReadFile(rpm); err != nil {
+		t.Fatal(err)
+	}
+	payload := unpackAll(t, filetype.RPM, b, "basesystem-11-13.el9.noarch.cpio.zst")[0]
+	if cpio := unpackAll(t, formatOf(payload.Path), payload.data, "")[0].data; !bytes.Equal(cpio, run(t, out, "rpm2cpio", rpm)) {
+		t.Error("the payload differs from rpm2cpio's")
+	}
+}
+
+// tree lists the files below a folder, as a reference tool unpacked them.
+func tree(t testing.TB, dir string) []entry {
+	t.Helper()
+	var out []entry
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		out = append(out, entry{Path: filepath.ToSlash(rel), Size: int64(len(b)), SHA256: sum(b)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sorted(out)
 }

@@ -812,7 +812,7 @@ type sevenUnknown struct{ id uint64 }
 
 func (e *sevenUnknown) Error() string {
 	names := map[uint64]string{
-		sevenIDPPMd: "PPMd", 0xb: "RISC-V filter", 0x4f71102: "brotli", 0x4f71104: "LZ4", 0x4f71105: "LZS", 0x4f71106: "lizard", 0x6f10101: "AES",
+		0xb: "RISC-V filter", 0x4f71102: "brotli", 0x4f71104: "LZ4", 0x4f71105: "LZS", 0x4f71106: "lizard", 0x6f10101: "AES",
 		0x4015d: "Ultra Compressor", 0x40301: "rar1", 0x40302: "rar2", 0x40303: "rar3", 0x40305: "rar5",
 	}
 	if name := names[e.id]; name != "" {
@@ -878,6 +878,11 @@ func (z *sevenReader) decode(c *sevenCoder, inputs []io.Reader, password string)
 			return nil, err
 		}
 		return newLZMA2Reader(buffered(in), min(dictionary, c.size), z.container), nil
+	case sevenIDPPMd:
+		if len(c.properties) != 5 {
+			return nil, errSevenZip
+		}
+		return newPPMd7(buffered(in), c.properties[0], binary.LittleEndian.Uint32(c.properties[1:]), int64(c.size), z.container)
 	case sevenIDDelta:
 		if len(c.properties) != 1 {
 			return nil, errSevenZip
