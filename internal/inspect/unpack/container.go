@@ -27,6 +27,7 @@ type container struct {
 	stop     error             // yield's error
 	yielding bool              // a panic is then the caller's
 	password string            // the last that opened a member: tried first
+	scratch  []byte            // for find
 	tries    int64             // what trying passwords has cost, in hash rounds
 	keys     map[string][]byte // that passwords gave, by password and salt
 }

@@ -117,8 +117,8 @@ func readCPIO(c *container) error {
 
 // skipZeros tells where the next byte that is not zero stands.
 func (c *container) skipZeros(at int64) (int64, error) {
-	buf := make([]byte, 32<<10)
-	for at < c.size {
+	buf := make([]byte, 64)
+	for ; at < c.size; buf = make([]byte, 32<<10) {
 		n, err := c.r.ReadAt(buf[:min(int64(len(buf)), c.size-at)], at)
 		for i, b := range buf[:n] {
 			if b != 0 {

@@ -283,6 +283,33 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// TestNoDescriptors holds that headers that promise a data descriptor, with none that fits, do not make the file be read once for each.
+func TestNoDescriptors(t *testing.T) {
+	header := []byte("PK\x03\x04\x14\x00\x08\x00\x08\x00" + strings.Repeat("\x00", 16) + "\x01\x00\x00\x00x")
+	const n = 30_000
+	b := append(bytes.Repeat(header, n), "PK\x07\x08 that belongs to none"...)
+	r := &countedReaderAt{r: bytes.NewReader(b)}
+	told := 0
+	err := Each(context.Background(), filetype.Zip, r, int64(len(b)), Options{}, func(Member) error { told++; return nil })
+	if err == nil || told != n {
+		t.Errorf("%d members of %d, %v", told, n, err)
+	}
+	if limit := int64(n) * 10_000; r.n > limit {
+		t.Errorf("%d bytes were read of a file of %d", r.n, len(b))
+	}
+}
+
+type countedReaderAt struct {
+	r io.ReaderAt
+	n int64
+}
+
+func (c *countedReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.r.ReadAt(p, off)
+	c.n += int64(n)
+	return n, err
+}
+
 // TestMany holds that a container of 100,000 members is told in full.
 func TestMany(t *testing.T) {
 	const n = 100_000

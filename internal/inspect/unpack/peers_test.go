@@ -44,7 +44,7 @@ func only(name, as string, times int) func(map[string][]byte) []entry {
 }
 
 func seven(args string) string {
-	return "7z a -bd " + args + " ../x . >/dev/null; cat ../x*; rm ../x*"
+	return "7z a -bd -mx=1 -mmt=1 " + args + " ../x . >/dev/null; cat ../x*; rm ../x*"
 }
 
 const (

@@ -44,6 +44,7 @@ type zipReader struct {
 	base     int64          // added to every offset: what stands before the zip
 	told     map[int64]bool // local headers told so far; only kept once the central directory proved damaged
 	inflater io.ReadCloser  // used again for each member
+	searched int64          // bytes read over for data descriptors
 }
 
 // readZip tells the members that the central directory lists, as every unzipper does. When there is none, or it is damaged, the members that are
@@ -478,7 +479,7 @@ func (h *zipHeader) plausible() bool {
 // streamed tells a member whose sizes follow its data, and tells where the search for the next one goes on.
 func (z *zipReader) streamed(m Member, h *zipHeader, data int64) (int64, error) {
 	m.Size = -1
-	end := z.find(data, "PK\x07\x08")
+	end := z.descriptor(data)
 	for end >= 0 {
 		// The descriptor: signature, checksum, packed size, size; of 4 bytes each, or 8 in a zip64.
 		b, err := z.readAt(end, 16)
@@ -495,7 +496,7 @@ func (z *zipReader) streamed(m Member, h *zipHeader, data int64) (int64, error) 
 			m.Size = h.size
 			return end + 24, z.open(m, h, data)
 		}
-		end = z.find(end+4, "PK\x07\x08")
+		end = z.descriptor(end + 4)
 	}
 	// No descriptor: the data end at the next header, or with the file. Only a method that ends by itself can be read.
 	end = z.find(data, "PK\x03\x04")
@@ -510,19 +511,38 @@ func (z *zipReader) streamed(m Member, h *zipHeader, data int64) (int64, error) 
 	return end, z.tell(m)
 }
 
+// descriptor finds the next data descriptor; -1 when there is none, or when headers without one have made the file be read too often.
+func (z *zipReader) descriptor(at int64) int64 {
+	if z.searched > 8*z.size {
+		return -1
+	}
+	end := z.find(at, "PK\x07\x08")
+	if end < 0 {
+		z.searched += z.size - at
+	} else {
+		z.searched += end - at + 64
+	}
+	return end
+}
+
 // find searches the container from at on; -1 when it is not there.
 func (c *container) find(at int64, what string) int64 {
-	const step = 64 << 10
-	buf := make([]byte, step+len(what)-1)
-	for at < c.size {
-		n, err := c.r.ReadAt(buf[:min(int64(len(buf)), c.size-at)], at)
+	if c.scratch == nil {
+		c.scratch = make([]byte, 64<<10)
+	}
+	// Small steps first: mostly it is near.
+	for step := 1 << 10; at < c.size; step = min(4*step, len(c.scratch)) {
+		buf := c.scratch[:min(int64(step), c.size-at)]
+		n, err := c.r.ReadAt(buf, at)
 		if i := bytes.Index(buf[:n], []byte(what)); i >= 0 {
 			return at + int64(i)
 		}
-		if err != nil && err != io.EOF || n < len(buf) {
+		if err != nil && err != io.EOF || n < len(buf) || n < len(what) {
 			return -1
 		}
-		at += step
+		if at += int64(n); at < c.size {
+			at -= int64(len(what) - 1)
+		}
 	}
 	return -1
 }
