@@ -29,13 +29,11 @@ func (o *Observation) Check() error {
 	if o.Source.Marking > TLPRed {
 		return &Refusal{Field: "source.marking", Reason: "no such marking"}
 	}
-	for _, t := range []struct {
-		name string
-		at   time.Time
-	}{{"time", o.Time}, {"last", o.Last}} {
-		if !t.at.IsZero() && (t.at.Before(earliest) || t.at.After(latest)) {
-			return &Refusal{Field: t.name, Reason: fmt.Sprintf("%s is outside 1970 to 2200", t.at.UTC().Format(time.RFC3339))}
-		}
+	if err := checkTime("time", o.Time); err != nil {
+		return err
+	}
+	if err := checkTime("last", o.Last); err != nil {
+		return err
 	}
 	if !o.Last.IsZero() && (o.Time.IsZero() || o.Last.Before(o.Time)) {
 		return &Refusal{Field: "last", Reason: "earlier than time"}
@@ -73,6 +71,14 @@ func (o *Observation) Check() error {
 		return within(o.Fact.Kind(), err)
 	}
 	return nil
+}
+
+// checkTime fails for a time that the store cannot keep; the zero time says nothing.
+func checkTime(field string, t time.Time) error {
+	if t.IsZero() || !t.Before(earliest) && !t.After(latest) {
+		return nil
+	}
+	return &Refusal{Field: field, Reason: fmt.Sprintf("%s is outside 1970 to 2200", t.UTC().Format(time.RFC3339))}
 }
 
 func within(outer string, err error) error {
@@ -272,13 +278,11 @@ func (p Publication) check() error {
 			return err
 		}
 	}
-	for _, t := range []struct {
-		name string
-		at   time.Time
-	}{{"published", p.Published}, {"updated", p.Updated}} {
-		if !t.at.IsZero() && (t.at.Before(earliest) || t.at.After(latest)) {
-			return &Refusal{Field: t.name, Reason: fmt.Sprintf("%s is outside 1970 to 2200", t.at.UTC().Format(time.RFC3339))}
-		}
+	if err := checkTime("published", p.Published); err != nil {
+		return err
+	}
+	if err := checkTime("updated", p.Updated); err != nil {
+		return err
 	}
 	return texts("url", p.URL, "description", p.Description)
 }

@@ -66,27 +66,34 @@ func ParseHash(s string) (Hash, error) {
 	default:
 		return Hash{}, &Refusal{Reason: fmt.Sprintf("%s is not a hash: %d characters; give an MD5 (32 hex digits), SHA-1 (40) or SHA-256 (64)", quoteShort(s), len(t))}
 	}
-	for i := 0; i < len(t); i += 2 {
-		hi, lo := unhex(t[i]), unhex(t[i+1])
-		if hi > 15 || lo > 15 {
-			return Hash{}, &Refusal{Reason: fmt.Sprintf("%s is not a hash: it holds a character that is no hex digit", quoteShort(s))}
-		}
+	bad := byte(0)
+	for i := 0; i+1 < len(t) && i/2 < len(h.sum); i += 2 {
+		hi, lo := hexValue[t[i]], hexValue[t[i+1]]
+		bad |= hi | lo
 		h.sum[i/2] = hi<<4 | lo
+	}
+	if bad > 15 {
+		return Hash{}, &Refusal{Reason: fmt.Sprintf("%s is not a hash: it holds a character that is no hex digit", quoteShort(s))}
 	}
 	return h, nil
 }
 
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
+// hexValue has the value of each hex digit, and 255 for all other bytes.
+var hexValue = func() (digit [256]byte) {
+	for i := range digit {
+		switch c := byte(i); {
+		case '0' <= c && c <= '9':
+			digit[i] = c - '0'
+		case 'a' <= c && c <= 'f':
+			digit[i] = c - 'a' + 10
+		case 'A' <= c && c <= 'F':
+			digit[i] = c - 'A' + 10
+		default:
+			digit[i] = 255
+		}
 	}
-	return 255
-}
+	return digit
+}()
 
 // quoteShort quotes foreign text for an error message, cut to a length that fits a line.
 func quoteShort(s string) string {
@@ -198,10 +205,13 @@ func (s Hashes) Strongest() Hash {
 }
 
 // IsZero reports whether no hash is known.
-func (s Hashes) IsZero() bool { return s.Strongest().IsZero() }
+func (s Hashes) IsZero() bool { return s.MD5.alg|s.SHA1.alg|s.SHA256.alg == 0 }
 
 // check fails when a hash stands in the field of another algorithm.
-func (s Hashes) check() error {
+func (s *Hashes) check() error {
+	if (s.MD5.alg == 0 || s.MD5.alg == MD5) && (s.SHA1.alg == 0 || s.SHA1.alg == SHA1) && (s.SHA256.alg == 0 || s.SHA256.alg == SHA256) {
+		return nil
+	}
 	for _, f := range []struct {
 		name string
 		h    Hash

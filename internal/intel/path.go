@@ -18,8 +18,8 @@ func isWindows(path string) bool {
 	if hasDrive(path) {
 		return true
 	}
-	i := strings.IndexAny(path, `\/`)
-	return i >= 0 && path[i] == '\\'
+	i := strings.IndexByte(path, '\\')
+	return i >= 0 && strings.IndexByte(path[:i], '/') < 0
 }
 
 // hasDrive reports whether a path begins with a drive letter.

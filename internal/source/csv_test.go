@@ -1,6 +1,8 @@
 package source
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -65,4 +67,44 @@ func TestListAddress(t *testing.T) {
 			t.Errorf("%.60s: %q, want %q", in, got, want)
 		}
 	}
+}
+
+// TestSplitPlain: where the short way of splitting a line says that it can, it splits as the long one does, and changes nothing.
+func TestSplitPlain(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	plain := 0
+	for range 200_000 {
+		line := make([]byte, rnd.IntN(12))
+		for i := range line {
+			line[i] = `"",; a`[rnd.IntN(6)]
+			if rnd.IntN(12) == 0 {
+				line[i] = '\t'
+			}
+		}
+		delimiter := delimiters[rnd.IntN(len(delimiters))]
+		was := bytes.Clone(line)
+		got, ok := splitPlain(nil, line, delimiter)
+		if !bytes.Equal(line, was) {
+			t.Fatalf("%q became %q", was, line)
+		}
+		if !ok {
+			continue
+		}
+		plain++
+		want, open := splitCSV(nil, bytes.Clone(was), delimiter)
+		if diff := cmp.Diff(cellTexts(want), cellTexts(got)); diff != "" || open {
+			t.Fatalf("%q by %q: open %v (-want +got):\n%s", was, delimiter, open, diff)
+		}
+	}
+	if plain < 50_000 {
+		t.Errorf("only %d lines were plain", plain)
+	}
+}
+
+func cellTexts(cells [][]byte) []string {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = string(c)
+	}
+	return texts
 }

@@ -22,8 +22,9 @@ type Joins struct {
 	inputs  [][32]byte // digests of those read so far, by number
 	folders map[string]int32
 
-	files     map[joinKey]joinedFile
-	fileOrder fifo
+	files  map[joinKey]uint32 // places in joined
+	joined []joinedFile       // in the order in which they came; once there are as many as are kept, the oldest stands at oldest
+	oldest int
 
 	waiting      map[joinKey][]waitingDownload
 	waitingOrder fifo
@@ -39,13 +40,14 @@ const (
 
 // NewJoins returns an empty one.
 func NewJoins() *Joins {
-	return &Joins{seed: maphash.MakeSeed(), folders: map[string]int32{}, files: map[joinKey]joinedFile{}, waiting: map[joinKey][]waitingDownload{}, lost: map[int32]int64{}}
+	return &Joins{seed: maphash.MakeSeed(), folders: map[string]int32{}, files: map[joinKey]uint32{}, waiting: map[joinKey][]waitingDownload{}, lost: map[int32]int64{}}
 }
 
 // joinKey is a file's id within its folder.
 type joinKey [2]uint64
 
 type joinedFile struct {
+	key    joinKey
 	file   intel.Hashes
 	input  int32
 	folder int32
@@ -109,18 +111,22 @@ func (j *joining) has(source intel.Source, line int64, id string, file intel.Has
 		j.r.refuse(line, "fuid", "an earlier log of this folder told of more downloads than are kept until their files are known; import the folder with files.log before http.log")
 	}
 	key := j.key(id)
-	if _, ok := j.files[key]; !ok {
-		if len(j.files) >= maxJoinedFiles {
-			old := j.fileOrder.pop()
-			if j.files[old].folder == j.folder && !j.told {
-				j.told = true
-				j.r.refuse(line, "fuid", "more files in one folder than are kept for http.log: downloads of the first are not told; import it in parts")
-			}
-			delete(j.files, old)
+	one := joinedFile{key, file, j.input, j.folder}
+	if i, ok := j.files[key]; ok {
+		j.joined[i] = one
+	} else if len(j.joined) < maxJoinedFiles {
+		j.files[key] = uint32(len(j.joined))
+		j.joined = append(j.joined, one)
+	} else {
+		old := &j.joined[j.oldest]
+		if old.folder == j.folder && !j.told {
+			j.told = true
+			j.r.refuse(line, "fuid", "more files in one folder than are kept for http.log: downloads of the first are not told; import it in parts")
 		}
-		j.fileOrder.push(key)
+		delete(j.files, old.key)
+		*old, j.files[key] = one, uint32(j.oldest)
+		j.oldest = (j.oldest + 1) % maxJoinedFiles
 	}
-	j.files[key] = joinedFile{file, j.input, j.folder}
 	waiting, ok := j.waiting[key]
 	if !ok {
 		return nil
@@ -139,7 +145,8 @@ func (j *joining) has(source intel.Source, line int64, id string, file intel.Has
 // downloaded tells of a download of the file of that id, now or when the file is known.
 func (j *joining) downloaded(source intel.Source, line int64, at time.Time, id string, d intel.Download) error {
 	key := j.key(id)
-	if f, ok := j.files[key]; ok {
+	if i, ok := j.files[key]; ok {
+		f := &j.joined[i]
 		return j.tell(line, f.input, &intel.Observation{Source: source, Time: at, File: f.file, Fact: d})
 	}
 	w := waitingDownload{at: at, fact: d, line: line, input: j.input, folder: j.folder}

@@ -336,6 +336,7 @@ type foundHashes struct {
 	one   intel.Hashes
 	tied  bool // they are of different algorithms, so that they name one file
 	wrong []int
+	named []intel.Hashes // what files returns
 }
 
 // add takes in what a piece of the place holds.
@@ -354,23 +355,26 @@ func (f *foundHashes) add(text []byte) {
 	})
 }
 
-func (f *foundHashes) reset() { *f = foundHashes{all: f.all[:0], wrong: f.wrong[:0], tied: true} }
+func (f *foundHashes) reset() {
+	*f = foundHashes{all: f.all[:0], wrong: f.wrong[:0], named: f.named[:0], tied: true}
+}
 
-// files returns the files that the hashes name.
+// files returns the files that the hashes name; they stand until the next reset.
 func (f *foundHashes) files() []intel.Hashes {
 	switch {
 	case len(f.all) == 0:
 		return nil
 	case f.tied:
-		return []intel.Hashes{f.one}
+		f.named = append(f.named[:0], f.one)
+		return f.named
 	}
-	var files []intel.Hashes
+	f.named = f.named[:0]
 	for _, h := range f.all {
-		if one := intel.HashesOf(h); !slices.Contains(files, one) {
-			files = append(files, one)
+		if one := intel.HashesOf(h); !slices.Contains(f.named, one) {
+			f.named = append(f.named, one)
 		}
 	}
-	return files
+	return f.named
 }
 
 // refuseCut refuses what is nearly a hash.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,10 +18,10 @@ type transfer struct {
 	line     int64
 	at       time.Time
 	file     intel.Hashes
-	name     string   // file name, or a path on a share
-	from, to []string // addresses of who sent and who received it
-	size     string   // decimal digits, "" when not known
-	mime     string   // as the sensor found it in the bytes
+	name     string    // file name, or a path on a share
+	from, to []machine // who sent and who received it
+	size     string    // decimal digits, "" when not known
+	mime     string    // as the sensor found it in the bytes
 }
 
 // network turns transfers into observations.
@@ -28,10 +29,44 @@ type network struct {
 	r      *reader
 	source intel.Source
 	told   map[string]struct{} // attributes, each once an input as far as it is kept
+	known  map[string]machine  // by their addresses, as far as they are kept
+
+	// Buffers that are used again for each transfer.
+	key      []byte
+	from, to []machine
+}
+
+// machine is an end of a transfer.
+type machine struct {
+	address string // IP address in its one spelling, "" for what is none
+	private bool   // one that may be the fleet's
 }
 
 func newNetwork(r *reader, name string) network {
-	return network{r: r, source: intel.Source{Type: intel.Telemetry, Name: name, Marking: r.o.Marking}, told: map[string]struct{}{}}
+	return network{r: r, source: intel.Source{Type: intel.Telemetry, Name: name, Marking: r.o.Marking}, told: map[string]struct{}{}, known: map[string]machine{}}
+}
+
+// machines appends those whose texts are IP addresses to dst.
+func (n *network) machines(dst []machine, texts ...string) []machine {
+	for _, s := range texts[:min(len(texts), maxTransferHosts)] {
+		m, ok := n.known[s]
+		if !ok {
+			if ip, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
+				ip = ip.Unmap().WithZone("")
+				m = machine{ip.String(), ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()}
+			}
+			if len(n.known) >= 1<<14 {
+				clear(n.known)
+			}
+			if len(s) <= 64 {
+				n.known[strings.Clone(s)] = m // not the row that it is a part of
+			}
+		}
+		if m.address != "" {
+			dst = append(dst, m)
+		}
+	}
+	return dst
 }
 
 // maxTransferHosts bounds the hosts that one record tells of.
@@ -46,9 +81,10 @@ func (n *network) sight(t *transfer) error {
 	}
 	hosts := fleetHosts(t.from, t.to)
 	if len(hosts) == 0 {
-		hosts = []string{""}
+		hosts = []machine{{}}
 	}
-	for _, s.Host = range hosts {
+	for i := range hosts {
+		s.Host = hosts[i].address
 		o.Fact = s
 		if err := n.r.observe(t.line, &o); err != nil {
 			return err
@@ -59,12 +95,12 @@ func (n *network) sight(t *transfer) error {
 			continue
 		}
 		strongest := t.file.Strongest()
-		key := string(strongest.Prefix(nil, 16)) + a.Value
-		if _, ok := n.told[key]; ok {
+		n.key = append(strongest.Prefix(n.key[:0], 16), a.Value...)
+		if _, ok := n.told[string(n.key)]; ok {
 			continue
 		}
 		if len(n.told) < 1<<17 {
-			n.told[key] = struct{}{}
+			n.told[string(n.key)] = struct{}{}
 		}
 		o.Fact = a
 		if err := n.r.observe(t.line, &o); err != nil {
@@ -76,7 +112,7 @@ func (n *network) sight(t *transfer) error {
 
 // fleetHosts returns the machines whose file a transfer is: those who received it; but where only a sender has a private address, the sender,
 // because what is sent out was a file of the fleet, and the machine outside is not.
-func fleetHosts(from, to []string) []string {
+func fleetHosts(from, to []machine) []machine {
 	hosts := to
 	if len(to) == 0 || !hasPrivate(to) && hasPrivate(from) {
 		hosts = from
@@ -84,24 +120,8 @@ func fleetHosts(from, to []string) []string {
 	return hosts[:min(len(hosts), maxTransferHosts)]
 }
 
-func hasPrivate(addresses []string) bool {
-	for _, s := range addresses {
-		if ip, err := netip.ParseAddr(s); err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()) {
-			return true
-		}
-	}
-	return false
-}
-
-// addressesOf keeps what are IP addresses.
-func addressesOf(texts ...string) []string {
-	kept := make([]string, 0, len(texts))
-	for _, s := range texts[:min(len(texts), maxTransferHosts)] {
-		if ip, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
-			kept = append(kept, ip.Unmap().WithZone("").String())
-		}
-	}
-	return kept
+func hasPrivate(machines []machine) bool {
+	return slices.ContainsFunc(machines, func(m machine) bool { return m.private })
 }
 
 // webAddress makes the URL of a request to a host at a port of the server that was connected to: the Host header and the path, or what the
@@ -130,7 +150,9 @@ func webAddress(scheme, host, uri, server, port string) (url string, ips []strin
 	}
 	if named := strings.TrimRight(host, "0123456789."); server != "" && (named != "" && !strings.HasPrefix(host, "[")) {
 		if named, _, _ = strings.Cut(host, ":"); !intel.IsIP(named) {
-			ips = addressesOf(server)
+			if ip, err := netip.ParseAddr(strings.TrimSpace(server)); err == nil {
+				ips = []string{ip.Unmap().WithZone("").String()}
+			}
 		}
 	}
 	return clean(url), ips

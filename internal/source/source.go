@@ -12,6 +12,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"spoor/internal/intel"
 )
@@ -125,6 +126,9 @@ func (r *reader) observe(line int64, o *intel.Observation) error {
 
 // refusal tells the sink of an error that is a refusal of something at line; any other comes back.
 func (r *reader) refusal(line int64, err error) error {
+	if err == nil {
+		return nil
+	}
 	var refusal *intel.Refusal
 	if !errors.As(err, &refusal) {
 		return err
@@ -135,6 +139,14 @@ func (r *reader) refusal(line int64, err error) error {
 
 // clean makes foreign text fit for an observation: UTF-8, without NUL.
 func clean(s string) string {
+	for i := 0; ; i++ {
+		if i == len(s) {
+			return s // as nearly all is
+		}
+		if s[i] == 0 || s[i] >= utf8.RuneSelf {
+			break
+		}
+	}
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 }
 

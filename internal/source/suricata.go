@@ -114,7 +114,8 @@ func (n *network) suricata(line int64, e *suricataEvent) error {
 		t.name, _, _ = strings.Cut(t.name, "?")
 		t.name = t.name[strings.LastIndexByte(t.name, '/')+1:]
 	}
-	t.from, t.to = addressesOf(string(e.SrcIP)), addressesOf(string(e.DestIP))
+	t.from, t.to = n.machines(n.from[:0], string(e.SrcIP)), n.machines(n.to[:0], string(e.DestIP))
+	n.from, n.to = t.from, t.to
 	if err := n.sight(&t); err != nil {
 		return err
 	}

@@ -42,3 +42,26 @@ func parseTime(s string) (t time.Time, ok bool) {
 	}
 	return t, false
 }
+
+// dateTime reads "2006-01-02 15:04:05" or the same with a T between, from 1971 on, as parseTime does: most of what lists and logs bear has this
+// form. ok is false for all else.
+func dateTime(s string) (t time.Time, ok bool) {
+	if len(s) != len(time.DateTime) || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return t, false
+	}
+	two := func(at int) int {
+		a, b := s[at]-'0', s[at+1]-'0'
+		if a > 9 || b > 9 {
+			ok = false
+		}
+		return int(a)*10 + int(b)
+	}
+	ok = true
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, second := two(11), two(14), two(17)
+	if !ok || year < 1971 || year >= 2200 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59 {
+		return t, false
+	}
+	t = time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	return t, t.Day() == day // else the month has no such day
+}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,5 +31,23 @@ func TestPublicationID(t *testing.T) {
 	a := publicationID("https://example.com/Report/", "A")
 	if a != publicationID("https://example.com/report", "B") || a == publicationID("", "A") || publicationID("", "A") == publicationID("", "B") {
 		t.Error("two publications are taken for one, or one for two")
+	}
+}
+
+// TestDateTime: the short way to read a date and time reads what the time package does, and refuses what it refuses.
+func TestDateTime(t *testing.T) {
+	for _, s := range []string{"2026-01-02 03:04:05", "2026-01-02T03:04:05", "2024-02-29 00:00:00", "2023-02-29 00:00:00", "2026-13-01 00:00:00", "2026-00-01 00:00:00",
+		"2026-04-31 00:00:00", "2026-04-00 00:00:00", "2026-01-02 24:00:00", "2026-01-02 23:60:00", "2026-01-02 23:59:60", "2026-01-02 23:59:5x", "2026/01/02 03:04:05",
+		"2026-01-02_03:04:05", "+026-01-02 03:04:05", "2026-01-02 03:04", "2199-12-31 23:59:59", ""} {
+		want, err := time.Parse(time.DateTime, strings.Replace(s, "T", " ", 1))
+		got, ok := dateTime(s)
+		if ok != (err == nil) || ok && (!got.Equal(want) || got.Location() != time.UTC) {
+			t.Errorf("%q: %v, %v, want %v, %v", s, got, ok, want, err)
+		}
+	}
+	for _, s := range []string{"1970-12-31 23:59:59", "2200-01-01 00:00:00"} { // parseTime has the bounds
+		if got, ok := dateTime(s); ok {
+			t.Errorf("%q: %v", s, got)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"bufio"
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,17 +138,20 @@ func (z *zeek) file(line int64, f *zeekFile) error {
 	}
 	r.result.Used++
 	t := transfer{line: line, at: at, file: file, name: clean(f.name), mime: clean(f.mime)}
-	if seenOK {
+	if t.size = f.seen; seenOK && (t.size[0] < '1' || t.size[0] > '9') { // as "007"
 		t.size = strconv.FormatInt(seen, 10)
+	} else if !seenOK {
+		t.size = ""
 	}
 	switch {
 	case len(f.rx) > 0 || len(f.tx) > 0:
-		t.from, t.to = addressesOf(f.tx...), addressesOf(f.rx...)
+		t.from, t.to = z.machines(z.from[:0], f.tx...), z.machines(z.to[:0], f.rx...)
 	case f.isOrig == "T" || f.isOrig == "true":
-		t.from, t.to = addressesOf(f.origH), addressesOf(f.respH)
+		t.from, t.to = z.machines(z.from[:0], f.origH), z.machines(z.to[:0], f.respH)
 	default:
-		t.from, t.to = addressesOf(f.respH), addressesOf(f.origH)
+		t.from, t.to = z.machines(z.from[:0], f.respH), z.machines(z.to[:0], f.origH)
 	}
+	z.from, z.to = t.from, t.to
 	if err := z.sight(&t); err != nil {
 		return err
 	}
@@ -219,7 +221,7 @@ func zeekTime(s string) (time.Time, bool) {
 
 // zeekHeader is what the lines that begin with # say of the rows after them.
 type zeekHeader struct {
-	separator, set, unset, empty []byte
+	separator, set, unset, empty string
 	columns                      []zeekField // which field stands in each column, zeekFields for one that is not read; no more than needed
 	count                        int         // of columns
 	files, http                  bool
@@ -227,40 +229,39 @@ type zeekHeader struct {
 }
 
 func newZeekHeader() zeekHeader {
-	return zeekHeader{separator: []byte("\t"), set: []byte(","), unset: []byte("-"), empty: []byte("(empty)")}
+	return zeekHeader{separator: "\t", set: ",", unset: "-", empty: "(empty)"}
 }
 
 // take reads one line of the header.
-func (h *zeekHeader) take(line []byte) {
-	if v, ok := bytes.CutPrefix(line, []byte("#separator ")); ok {
+func (h *zeekHeader) take(line string) {
+	if v, ok := strings.CutPrefix(line, "#separator "); ok {
 		*h = newZeekHeader()
-		if v = zeekUnescape(bytes.TrimSpace(v)); len(v) > 0 {
-			h.separator = bytes.Clone(v)
+		if v = zeekUnescape(strings.TrimSpace(v)); v != "" {
+			h.separator = v
 		}
 		return
 	}
-	name, rest, ok := bytes.Cut(line, h.separator)
+	name, rest, ok := strings.Cut(line, h.separator)
 	if !ok {
 		return
 	}
-	switch string(name) {
+	switch name {
 	case "#set_separator":
-		if len(rest) > 0 {
-			h.set = bytes.Clone(zeekUnescape(rest))
+		if rest != "" {
+			h.set = zeekUnescape(rest)
 		}
 	case "#unset_field":
-		h.unset = bytes.Clone(rest)
+		h.unset = rest
 	case "#empty_field":
-		h.empty = bytes.Clone(rest)
+		h.empty = rest
 	case "#path":
 		h.known, h.files, h.http = false, false, false
 	case "#fields":
 		h.columns, h.count, h.known = nil, 0, true
 		var has [zeekFields + 1]bool
 		for more := true; more; {
-			var name []byte
-			name, rest, more = bytes.Cut(rest, h.separator)
-			f, ok := zeekNames[string(name)]
+			name, rest, more = strings.Cut(rest, h.separator)
+			f, ok := zeekNames[name]
 			if h.count++; !ok || has[f] {
 				continue
 			}
@@ -286,7 +287,7 @@ func readZeekTSV(r *reader) error {
 			return nil
 		}
 		if line[0] == '#' {
-			h.take(line)
+			h.take(string(line))
 			return nil
 		}
 		r.result.Records++
@@ -295,8 +296,8 @@ func readZeekTSV(r *reader) error {
 			r.refuse(r.in.number, "", "a row before #fields")
 		case !h.files && !h.http:
 			r.result.Other++
-		case !row.split(line):
-			r.refuse(r.in.number, "", fmt.Sprintf("a row of %d fields, not %d as #fields has: it is cut or damaged", 1+bytes.Count(line, h.separator), h.count))
+		case !row.split(string(line)):
+			r.refuse(r.in.number, "", fmt.Sprintf("a row of %d fields, not %d as #fields has: it is cut or damaged", 1+bytes.Count(line, []byte(h.separator)), h.count))
 		case h.files:
 			return row.file(z, r.in.number)
 		default:
@@ -306,23 +307,25 @@ func readZeekTSV(r *reader) error {
 	})
 }
 
-// zeekRow is one row, parted.
+// zeekRow is one row, parted. Its fields are parts of one text.
 type zeekRow struct {
 	h      *zeekHeader
-	fields [zeekFields + 1][]byte
+	fields [zeekFields + 1]string
+	long   bool // so long that what is told of it must not keep the whole of it in memory
 }
 
 // split parts a row; it reports whether it has as many fields as it should.
-func (w *zeekRow) split(line []byte) bool {
+func (w *zeekRow) split(line string) bool {
 	clear(w.fields[:])
+	w.long = len(line) > intel.MaxText
 	h, n := w.h, 0
 	sep := h.separator[0]
 	for ; n < len(h.columns); n++ {
 		i := -1
 		if len(h.separator) == 1 {
-			i = bytes.IndexByte(line, sep)
+			i = strings.IndexByte(line, sep)
 		} else {
-			i = bytes.Index(line, h.separator)
+			i = strings.Index(line, h.separator)
 		}
 		if i < 0 {
 			w.fields[h.columns[n]] = line
@@ -331,39 +334,47 @@ func (w *zeekRow) split(line []byte) bool {
 		w.fields[h.columns[n]] = line[:i]
 		line = line[i+len(h.separator):]
 	}
-	return n+1+bytes.Count(line, h.separator) == h.count
+	return n+1+strings.Count(line, h.separator) == h.count
 }
 
-// raw returns a field as it stands, nil when it is unset or empty.
-func (w *zeekRow) raw(f zeekField) []byte {
+// raw returns a field as it stands, "" when it is unset or empty.
+func (w *zeekRow) raw(f zeekField) string {
 	v := w.fields[f]
-	if len(v) == 0 || bytes.Equal(v, w.h.unset) || bytes.Equal(v, w.h.empty) {
-		return nil
+	if v == w.h.unset || v == w.h.empty {
+		return ""
 	}
 	return v
 }
 
-func (w *zeekRow) text(f zeekField) string { return string(zeekUnescape(w.raw(f))) }
+func (w *zeekRow) text(f zeekField) string {
+	if w.long {
+		return strings.Clone(zeekUnescape(w.raw(f)))
+	}
+	return zeekUnescape(w.raw(f))
+}
 
 // list returns the parts of a set or vector.
 func (w *zeekRow) list(f zeekField) []string {
 	v := w.raw(f)
-	if v == nil {
+	if v == "" {
 		return nil
 	}
 	var parts []string
 	for more := true; more && len(parts) < maxTransferHosts; {
-		var part []byte
-		part, v, more = bytes.Cut(v, w.h.set)
-		if len(part) > 0 && !bytes.Equal(part, w.h.unset) {
-			parts = append(parts, string(zeekUnescape(part)))
+		var part string
+		part, v, more = strings.Cut(v, w.h.set)
+		if part != "" && part != w.h.unset {
+			if w.long {
+				part = strings.Clone(part)
+			}
+			parts = append(parts, zeekUnescape(part))
 		}
 	}
 	return parts
 }
 
 func (w *zeekRow) file(z *zeek, line int64) error {
-	if w.raw(zeekMD5) == nil && w.raw(zeekSHA1) == nil && w.raw(zeekSHA256) == nil {
+	if w.raw(zeekMD5) == "" && w.raw(zeekSHA1) == "" && w.raw(zeekSHA256) == "" {
 		z.r.result.Other++
 		return nil
 	}
@@ -373,7 +384,7 @@ func (w *zeekRow) file(z *zeek, line int64) error {
 }
 
 func (w *zeekRow) request(z *zeek, line int64) error {
-	if w.raw(zeekRespFuids) == nil {
+	if w.raw(zeekRespFuids) == "" {
 		z.r.result.Other++
 		return nil
 	}
@@ -382,27 +393,26 @@ func (w *zeekRow) request(z *zeek, line int64) error {
 }
 
 // zeekUnescape undoes \x09 and the like, which stand for separators and for what cannot be printed, and the doubled backslash.
-func zeekUnescape(b []byte) []byte {
-	if bytes.IndexByte(b, '\\') < 0 {
-		return b
+func zeekUnescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
 	}
-	out := make([]byte, 0, len(b))
-	for len(b) > 0 {
-		if len(b) >= 4 && b[0] == '\\' && b[1] == 'x' {
-			var c [1]byte
-			if _, err := hex.Decode(c[:], b[2:4]); err == nil {
-				out = append(out, c[0])
-				b = b[4:]
+	out := make([]byte, 0, len(s))
+	for len(s) > 0 {
+		if len(s) >= 4 && s[0] == '\\' && s[1] == 'x' {
+			if hi, lo := hexValue[s[2]], hexValue[s[3]]; hi < 16 && lo < 16 {
+				out = append(out, hi<<4|lo)
+				s = s[4:]
 				continue
 			}
 		}
-		out = append(out, b[0])
-		if bytes.HasPrefix(b, []byte(`\\`)) {
-			b = b[1:]
+		out = append(out, s[0])
+		if strings.HasPrefix(s, `\\`) {
+			s = s[1:]
 		}
-		b = b[1:]
+		s = s[1:]
 	}
-	return out
+	return string(out)
 }
 
 // zeekJSON are the fields of a JSON record. The connection's ends are spelled with a dot, with a line, or as an object.

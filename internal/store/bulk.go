@@ -181,7 +181,8 @@ type pile struct {
 	batch   *batch // makes rows of observations
 	batches []piledBatch
 	index   map[string]bool // ids of batches
-	data    []byte          // length of name uvarint, name, length of value uvarint, value; again and again
+	data    []byte          // groups, one after another
+	value   []byte          // a buffer
 	entries []pileEntry
 
 	repeated uint64 // observations of batches that came twice
@@ -193,7 +194,11 @@ type piledBatch struct {
 	again        bool // it was recorded before
 }
 
-// pileEntry is one row of a pile. The beginning of its name decides most comparisons.
+// pileEntry is a group of a pile: rows of one batch and one partition that came one after another. It is
+//
+//	length(1) | partition | again and again: length of key and 1 uvarint, key, length of value uvarint, value | 0
+//
+// The beginning of the partition decides most comparisons.
 type pileEntry struct {
 	prefix uint64
 	at     uint32 // in data
@@ -225,41 +230,70 @@ func (p *pile) add(s *Store, id []byte, observations []intel.Observation) {
 	p.index[string(id)] = true
 	p.batches = append(p.batches, piledBatch{id: id, observations: uint64(len(observations))})
 	p.batch.learned = s.now().Unix()
-	for i := range observations {
-		p.batch.observation(s, &observations[i])
-	}
-	p.batch.fleet()
+	p.batch.observations(s, observations)
 }
 
-// put piles up one row.
-func (p *pile) put(name []byte, v *kv.Value) {
+// put piles up one row, whose key begins at split in its name.
+func (p *pile) put(name []byte, split int, v *kv.Value) {
 	if len(p.data) > 1<<20 && cap(p.data) < pileBytes { // it will be a large one: grow once
 		p.data = slices.Grow(p.data, pileBytes+pileBytes/16)
 		p.entries = slices.Grow(p.entries, pileRows+pileRows/16)
 	}
-	e := pileEntry{at: uint32(len(p.data)), batch: uint32(len(p.batches) - 1)}
-	if len(name) >= 8 {
-		e.prefix = binary.BigEndian.Uint64(name)
+	batch := uint32(len(p.batches) - 1)
+	if last := len(p.entries) - 1; last >= 0 && p.entries[last].batch == batch && bytes.Equal(p.partition(&p.entries[last]), name[:split]) {
+		p.data = p.data[:len(p.data)-1] // the group goes on
 	} else {
-		var short [8]byte
-		copy(short[:], name)
-		e.prefix = binary.BigEndian.Uint64(short[:])
+		e := pileEntry{at: uint32(len(p.data)), batch: batch}
+		if split >= 8 {
+			e.prefix = binary.BigEndian.Uint64(name)
+		} else {
+			var short [8]byte
+			copy(short[:], name[:split])
+			e.prefix = binary.BigEndian.Uint64(short[:])
+		}
+		p.entries = append(p.entries, e)
+		p.data = append(p.data, name[:split]...)
 	}
-	p.entries = append(p.entries, e)
-	p.data = binary.AppendUvarint(p.data, uint64(len(name)))
-	p.data = append(p.data, name...)
-	p.data = v.Append(p.data)
+	p.data = binary.AppendUvarint(p.data, uint64(len(name)-split+1))
+	p.data = append(p.data, name[split:]...)
+	p.value = v.Append(p.value[:0])
+	p.data = binary.AppendUvarint(p.data, uint64(len(p.value)))
+	p.data = append(append(p.data, p.value...), 0)
 }
 
-// name returns the name of a row, and what follows it: the value and then other rows.
-func (p *pile) name(e *pileEntry) (name, rest []byte) {
-	n, w := binary.Uvarint(p.data[e.at:])
-	at := int(e.at) + w
-	return p.data[at : at+int(n) : at+int(n)], p.data[at+int(n):]
+// partition returns the partition of a group with its length before it.
+func (p *pile) partition(e *pileEntry) []byte {
+	b := p.data[e.at:]
+	return b[: 1+int(b[0]) : 1+int(b[0])]
 }
 
-// sort brings the rows in the order of [kv.CompareRows], which is that of their names: by the bytes of their prefixes, the last first, and what
-// has one prefix by its whole name.
+// pileRow is one row of a group.
+type pileRow struct{ key, value []byte }
+
+// group appends the rows of a group to dst.
+func (p *pile) group(dst []pileRow, e *pileEntry) []pileRow {
+	rest := p.data[int(e.at)+1+int(p.data[e.at]):]
+	part := func(n uint64) (part []byte) {
+		part, rest = rest[:n:n], rest[n:]
+		return part
+	}
+	length := func() uint64 {
+		n, w := binary.Uvarint(rest)
+		rest = rest[w:]
+		return n
+	}
+	for {
+		n := length()
+		if n == 0 {
+			return dst
+		}
+		key := part(n - 1)
+		dst = append(dst, pileRow{key, part(length())})
+	}
+}
+
+// sort brings the groups in the order of their partitions, as [kv.CompareRows] has it: by the bytes of their prefixes, the last first, and what
+// has one prefix by its whole partition.
 // It takes a second array to sort with, and returns the one that is free afterwards.
 func (p *pile) sort(spare []pileEntry) []pileEntry {
 	from := p.entries
@@ -296,9 +330,7 @@ func (p *pile) sort(spare []pileEntry) []pileEntry {
 		}
 		if end > i+1 {
 			slices.SortFunc(from[i:end], func(a, b pileEntry) int {
-				x, _ := p.name(&a)
-				y, _ := p.name(&b)
-				return bytes.Compare(x, y)
+				return bytes.Compare(p.partition(&a), p.partition(&b))
 			})
 		}
 		i = end
@@ -310,47 +342,47 @@ func (p *pile) sort(spare []pileEntry) []pileEntry {
 // partitions they are of and which relations may become hubs.
 func (p *pile) rows(st *step) iter.Seq[kv.Write] {
 	return func(yield func(kv.Write) bool) {
-		var w kv.Write // the row that is being added up
-		var name []byte
+		var rows []pileRow // of one partition
 		var sum, v kv.Value
-		give := func() bool {
-			split := 1 + int(name[0])
-			if !bytes.Equal(w.Partition, name[1:split]) {
-				w.Partition = name[1:split:split]
-				slot := st.s.changes.slot(w.Partition)
-				st.slots[slot/64] |= 1 << (slot % 64)
+		for i := 0; i < len(p.entries); {
+			partition := p.partition(&p.entries[i])
+			rows = rows[:0]
+			for first := i; i < len(p.entries); i++ {
+				e := &p.entries[i]
+				if i > first && (e.prefix != p.entries[first].prefix || !bytes.Equal(p.partition(e), partition)) {
+					break
+				}
+				if !p.batches[e.batch].again {
+					rows = p.group(rows, e)
+				}
 			}
-			w.Key, w.Value = name[split:], &sum
-			if st.s.hubs.count(&w) {
-				st.hubs[hub{string(w.Partition), w.Key[0]}] = true
-			}
-			return yield(w)
-		}
-		for i := range p.entries {
-			e := &p.entries[i]
-			if p.batches[e.batch].again {
+			if len(rows) == 0 {
 				continue
 			}
-			next, rest := p.name(e)
-			if bytes.Equal(next, name) {
-				decode(&v, rest)
-				sum.Merge(&v)
-				continue
+			slices.SortFunc(rows, func(a, b pileRow) int { return bytes.Compare(a.key, b.key) })
+			w := kv.Write{Partition: partition[1:], Value: &sum}
+			slot := st.s.changes.slot(w.Partition)
+			st.slots[slot/64] |= 1 << (slot % 64)
+			for j := 0; j < len(rows); {
+				w.Key = rows[j].key
+				decode(&sum, rows[j].value)
+				for j++; j < len(rows) && bytes.Equal(rows[j].key, w.Key); j++ {
+					decode(&v, rows[j].value)
+					sum.Merge(&v)
+				}
+				if st.s.hubs.count(&w) {
+					st.hubs[hub{string(w.Partition), w.Key[0]}] = true
+				}
+				if !yield(w) {
+					return
+				}
 			}
-			if name != nil && !give() {
-				return
-			}
-			name = next
-			decode(&sum, rest)
-		}
-		if name != nil {
-			give()
 		}
 	}
 }
 
 func decode(v *kv.Value, b []byte) {
-	if _, err := v.DecodePrefix(b); err != nil {
+	if err := v.Decode(b); err != nil {
 		panic("store: a pile does not hold what was piled up") // put wrote it
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -24,10 +25,7 @@ func (s *Store) Record(ctx context.Context, id []byte, observations []intel.Obse
 
 func (s *Store) record(ctx context.Context, id []byte, observations []intel.Observation, marks map[string]uint64) (repeated bool, err error) {
 	b := newBatch(s.now())
-	for i := range observations {
-		b.observation(s, &observations[i])
-	}
-	b.fleet()
+	b.observations(s, observations)
 	b.marks(marks)
 	batch := kv.Batch{ID: id, Writes: b.writes()}
 	repeated, err = s.kv.Apply(ctx, &batch)
@@ -52,6 +50,7 @@ type batch struct {
 	sources map[uint32]string // new ones, whose names this batch writes
 	hosts   kv.Sketch         // all that are seen
 	pile    *pile             // when not nil, rows go there, and are added up later
+	hinted  []intel.Hashes    // files whose hints this batch wrote, as far as they are remembered: by the strongest hash, a power of two of them
 
 	source sourceKey // of the observation before, and its id as a set of one
 	set    []uint32
@@ -73,7 +72,7 @@ func newBatch(now time.Time) *batch {
 // merge adds a value to the row that b.name names, whose key begins at split. The value's slices are kept, not copied.
 func (b *batch) merge(split int, v *kv.Value) {
 	if b.pile != nil {
-		b.pile.put(b.name, v)
+		b.pile.put(b.name, split, v)
 		return
 	}
 	if i, ok := b.index[string(b.name)]; ok {
@@ -139,8 +138,33 @@ func (f *fact) inAddress(space byte, s string) []byte {
 	return f.partition
 }
 
-// observation turns one observation into rows.
-func (b *batch) observation(s *Store, o *intel.Observation) {
+// maxHinted is how many files' hints are remembered.
+const maxHinted = 1024
+
+// observations turns observations into rows. Those of one file often follow each other; each of them ties its hashes, and they do so together.
+func (b *batch) observations(s *Store, all []intel.Observation) {
+	// What one batch wrote another must not rely on: a batch that was recorded before is left out.
+	if want := 1 << bits.Len(uint(min(len(all), maxHinted)-1)); len(b.hinted) < want {
+		b.hinted = make([]intel.Hashes, want)
+	} else {
+		clear(b.hinted)
+	}
+	for i := 0; i < len(all); {
+		o := &all[i]
+		end, count := i+1, max(o.Count, 1)
+		for ; end < len(all) && all[end].File == o.File && all[end].Source == o.Source; end++ {
+			count += max(all[end].Count, 1)
+		}
+		for ; i < end; i++ {
+			b.observation(s, &all[i], count)
+			count = 0
+		}
+	}
+	b.fleet()
+}
+
+// observation turns one observation into rows. ties is how often it and those after it tie its file's hashes, 0 when one before it told.
+func (b *batch) observation(s *Store, o *intel.Observation, ties uint64) {
 	count := max(o.Count, 1)
 	first := int64(intel.SecondsOf(o.Time))
 	last := int64(intel.SecondsOf(o.Last))
@@ -152,7 +176,9 @@ func (b *batch) observation(s *Store, o *intel.Observation) {
 	}
 	f := &fact{batch: b, marking: o.Source.Marking,
 		tally: kv.Value{Count: count, First: first, Last: last, Learned: b.learned, Sources: b.set}}
-	f.ties(&o.File)
+	if ties > 0 {
+		f.tie(&o.File, ties)
+	}
 	file := o.File.Strongest()
 	switch t := o.Fact.(type) {
 	case intel.Attribute:
@@ -201,32 +227,44 @@ func (b *batch) sourceID(s *Store, k sourceKey) []uint32 {
 	return set
 }
 
-// ties records that the hashes name one file: a row in the strongest one's partition, and a hint from each weaker one to it. A weak hash that
-// is the strongest there is gets a hint to itself: it says that there are facts under it.
-func (f *fact) ties(h *intel.Hashes) {
+// tie records so many times that the hashes name one file: a row in the strongest one's partition, and a hint from each weaker one to it.
+func (f *fact) tie(h *intel.Hashes, count uint64) {
 	strong := h.Strongest()
+	if strong.IsZero() || h.MD5.IsZero() && h.SHA1.IsZero() {
+		return // nothing is tied
+	}
+	if hinted := &f.hinted[(int(strong.Byte(14))<<8|int(strong.Byte(15)))&(len(f.hinted)-1)]; *hinted != *h {
+		*hinted = *h
+		f.hint(h.MD5, strong)
+		f.hint(h.SHA1, strong)
+	}
 	var mask byte
 	object := f.object[:0]
 	for _, weak := range [...]intel.Hash{h.MD5, h.SHA1} {
-		if weak.IsZero() {
-			continue
-		}
-		if weak != strong {
+		if !weak.IsZero() && weak != strong {
 			mask |= byte(weak.Algorithm())
 			object = weak.Append(object)
 		}
-		f.partition = aliasPartition(f.partition[:0], weak)
-		split := f.begin(f.partition)
-		f.name = append(f.name, byte(strong.Algorithm()))
-		f.name = strong.Append(f.name)[:split+1+hintBytes]
-		f.merge(split, &kv.Value{})
 	}
 	f.object = object
 	if mask != 0 {
 		t := *f
-		t.tally.First, t.tally.Last = 0, 0 // a tie is of no time
+		t.tally.Count, t.tally.First, t.tally.Last = count, 0, 0 // a tie is of no time
 		t.put(f.inFile(strong), tagTies, mask, object, "")
 	}
+}
+
+// hint writes the row by which a weak hash finds the strongest one of its file. One that is the strongest there is gets a hint to itself: it says
+// that there are facts under it.
+func (b *batch) hint(weak, strong intel.Hash) {
+	if weak.IsZero() {
+		return
+	}
+	b.partition = aliasPartition(b.partition[:0], weak)
+	split := b.begin(b.partition)
+	b.name = append(b.name, byte(strong.Algorithm()))
+	b.name = strong.Append(b.name)[:split+1+hintBytes]
+	b.merge(split, &kv.Value{})
 }
 
 func (f *fact) sighting(file intel.Hash, t *intel.Sighting) {
@@ -275,8 +313,8 @@ func (f *fact) relation(t *intel.Relation) {
 	if t.Weak {
 		weak = 1
 	}
-	f.ties(&t.From.Hashes)
-	f.ties(&t.To.Hashes)
+	f.tie(&t.From.Hashes, f.tally.Count)
+	f.tie(&t.To.Hashes, f.tally.Count)
 	end := func(from, to *intel.Object, tag byte) {
 		h := from.Strongest()
 		if h.IsZero() {

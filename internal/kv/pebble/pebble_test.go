@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -119,11 +120,14 @@ func TestCrashInLoad(t *testing.T) {
 	for _, kept := range []int{0, 100} {
 		fs := vfs.NewCrashableMem()
 		var left *vfs.MemFS
+		var mu sync.Mutex // tables are built several at once
 		tables, full := 0, false
 		s, err := pebble.Open("db", pebble.Options{FS: &created{fs, func(name string) error {
 			if !strings.Contains(name, "loading") || !strings.HasSuffix(name, ".sst") {
 				return nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if tables++; tables == 3 { // the first was finished
 				left = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: rand.New(rand.NewPCG(1, 2))})
 				if found, _ := left.List("db/loading"); kept == 100 && len(found) < 3 {
