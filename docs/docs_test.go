@@ -130,7 +130,7 @@ func init() {
 func tags(t reflect.Type) map[string]reflect.Type {
 	names := map[string]reflect.Type{}
 	for _, f := range reflect.VisibleFields(t) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
 			names[name] = f.Type
 		}
 	}
