@@ -19,6 +19,7 @@ import (
 	"spoor/internal/api"
 	"spoor/internal/dossier"
 	"spoor/internal/inspect"
+	"spoor/internal/inspect/signature"
 	"spoor/internal/intel"
 	"spoor/internal/scan"
 	"spoor/internal/store"
@@ -34,6 +35,8 @@ type inspection struct {
 	scratch   string
 	passwords string
 	rules     string
+	roots     string
+	system    bool
 	clamd     string
 }
 
@@ -53,6 +56,9 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
 	_ = cmd.MarkFlagDirname("yara")
+	f.StringVar(&o.roots, "roots", "", "verify signatures against the roots, intermediates and CRLs in `DIR`; docs/signatures.md says how to fill it")
+	f.BoolVar(&o.system, "system-roots", false, "trust the roots of the operating system to sign code, too")
+	_ = cmd.MarkFlagDirname("roots")
 	_ = cmd.MarkFlagFilename("passwords")
 }
 
@@ -79,6 +85,14 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	c := worker.Config{Command: []string{self, "worker"}, Workers: o.workers, Memory: memory, Limits: inspect.DefaultLimits, Scratch: o.scratch}
 	c.Limits.Time = o.time
 	c.Limits.Memory = memory / 4
+	trust, refused, err := signature.LoadTrust(o.roots, o.system)
+	if err != nil {
+		return nil, nil, &exitError{exitMisuse, fmt.Errorf("--roots: %w", err)}
+	}
+	for _, r := range refused {
+		log.Warn("left out of what signatures are verified against", "file", r.Input, "reason", r.Reason)
+	}
+	c.Trust = trust
 	if o.passwords != "" {
 		b, err := os.ReadFile(o.passwords)
 		if err != nil {

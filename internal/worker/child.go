@@ -25,10 +25,6 @@ func Serve() error {
 	if err := receive(in, &s); err != nil {
 		return fmt.Errorf("reading how to work: %w", err)
 	}
-	trust, err := s.toTrust()
-	if err != nil {
-		return fmt.Errorf("reading whom to trust: %w", err)
-	}
 	debug.SetMemoryLimit(s.Memory / 4 * 3) // the collector's; the kernel's is the hard one
 	guards, err := restrict(&s)
 	if err != nil {
@@ -45,7 +41,7 @@ func Serve() error {
 	if err := errors.Join(send(&answer{Ready: guards}), out.Flush()); err != nil {
 		return err
 	}
-	i := &inspect.Inspector{Limits: s.Limits, Trust: trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
 	for k := range scratch {
 		i.Scratch[k] = scratch[k]
 	}

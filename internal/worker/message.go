@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"crypto/x509"
 	"encoding/json"
 	"time"
 
@@ -12,13 +11,11 @@ import (
 
 // setup is the first message to a child.
 type setup struct {
-	Limits      inspect.Limits `json:"limits"`
-	Memory      int64          `json:"memory"`
-	Passwords   []string       `json:"passwords"`
-	Scan        bool           `json:"scan"`
-	Roots       [][]byte       `json:"roots"` // certificates and CRLs, DER
-	Extra       [][]byte       `json:"extra"`
-	Revocations [][]byte       `json:"revocations"`
+	Limits    inspect.Limits   `json:"limits"`
+	Memory    int64            `json:"memory"`
+	Passwords []string         `json:"passwords"`
+	Scan      bool             `json:"scan"`
+	Trust     *signature.Trust `json:"trust"`
 }
 
 // request asks for one inspection. The file's descriptor comes with it.
@@ -48,43 +45,4 @@ type scan struct {
 type scanned struct {
 	Detections []intel.Detection `json:"detections"`
 	Notes      []string          `json:"notes"`
-}
-
-func (s *setup) trust(t *signature.Trust) {
-	if t == nil {
-		return
-	}
-	for _, c := range t.Roots {
-		s.Roots = append(s.Roots, c.Raw)
-	}
-	for _, c := range t.Extra {
-		s.Extra = append(s.Extra, c.Raw)
-	}
-	for _, l := range t.Revocations {
-		s.Revocations = append(s.Revocations, l.Raw)
-	}
-}
-
-func (s *setup) toTrust() (*signature.Trust, error) {
-	t := &signature.Trust{}
-	for _, list := range []struct {
-		der  [][]byte
-		into *[]*x509.Certificate
-	}{{s.Roots, &t.Roots}, {s.Extra, &t.Extra}} {
-		for _, der := range list.der {
-			c, err := x509.ParseCertificate(der)
-			if err != nil {
-				return nil, err
-			}
-			*list.into = append(*list.into, c)
-		}
-	}
-	for _, der := range s.Revocations {
-		l, err := x509.ParseRevocationList(der)
-		if err != nil {
-			return nil, err
-		}
-		t.Revocations = append(t.Revocations, l)
-	}
-	return t, nil
 }

@@ -66,6 +66,9 @@ func NewPool(c Config) *Pool {
 	c.Workers = max(c.Workers, 1)
 	c.Memory = cmp.Or(c.Memory, DefaultMemory)
 	c.Output = cmp.Or(c.Output, DefaultOutput)
+	if c.Trust == nil {
+		c.Trust = &signature.Trust{}
+	}
 	if c.Limits == (inspect.Limits{}) {
 		c.Limits = inspect.DefaultLimits
 	}
@@ -183,8 +186,7 @@ func (p *Pool) start() (_ *child, err error) {
 		_ = c.cmd.Wait() // how it ended is asked of its state
 		close(c.exited)
 	}()
-	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil}
-	s.trust(p.c.Trust)
+	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: p.c.Trust}
 	var ready answer
 	message, err := json.Marshal(&s)
 	if err == nil {
