@@ -19,6 +19,7 @@ const (
 	nearTLSH     = 0.55 // at a distance of 30
 	farTLSH      = 0.10 // at a distance of 100
 	sameSSDeep   = 0.90 // and in proportion to the score
+	shortDigest  = 0.10 // an ssdeep of a few characters: very many small files have the same
 	sameImports  = 0.60 // imphash, telfhash
 	sameTools    = 0.40 // Rich hash
 	sameIcon     = 0.30
@@ -59,7 +60,11 @@ func evidenceOf(r *intel.Resemblance) evidence {
 	case intel.TLSH:
 		return evidence{ofBytes, byDistance(r.Distance), fmt.Sprintf("tlsh distance %d", r.Distance)}
 	case intel.SSDeep:
-		return evidence{ofBytes, sameSSDeep * float64(r.Score) / 100, fmt.Sprintf("ssdeep score %d", r.Score)}
+		same := sameSSDeep
+		if shortSSDeep(r.By.Value) {
+			same = shortDigest
+		}
+		return evidence{ofBytes, same * float64(r.Score) / 100, fmt.Sprintf("ssdeep score %d", r.Score)}
 	case intel.Imphash, intel.Telfhash:
 		return evidence{ofImports, sameImports, string(a)}
 	case intel.RichHash:
@@ -67,6 +72,13 @@ func evidenceOf(r *intel.Resemblance) evidence {
 	default:
 		return evidence{ofIcon, sameIcon, string(a)}
 	}
+}
+
+// shortSSDeep reports whether no part of an ssdeep has the seven characters that a comparison wants in common.
+func shortSSDeep(value string) bool {
+	_, rest, _ := strings.Cut(value, ":")
+	first, second, _ := strings.Cut(rest, ":")
+	return len(first) < 7 && len(second) < 7
 }
 
 // byDistance falls with the distance of two TLSH: slowly to 30, where files are nearly the same, and to little at 100.
