@@ -60,6 +60,18 @@ func (c *Client) Hash(ctx context.Context, hash string, sections ...string) (*wi
 	return &r, nil
 }
 
+// Similar asks which files resemble what query says, the surest first: a file by "hash", or fuzzy hashes by "tlsh", "ssdeep", "imphash" and the
+// others; "distance" bounds the distance of a TLSH, "score" that of an ssdeep, "count" the rows. It fails as Hash does.
+func (c *Client) Similar(ctx context.Context, query url.Values) (*wire.SimilarReport, error) {
+	u := c.base.JoinPath("api", "similar")
+	u.RawQuery = query.Encode()
+	var r wire.SimilarReport
+	if err := c.call(ctx, http.MethodGet, u, nil, nil, &r); err != nil {
+		return nil, fmt.Errorf("looking for similar files: %w", err)
+	}
+	return &r, nil
+}
+
 // Observe sends observations in their NDJSON form. batch names them: sending the same batch again changes nothing; without a name the
 // server takes the body's own hash for it. It returns what was accepted, repeated and refused.
 func (c *Client) Observe(ctx context.Context, batch string, ndjson []byte) (*wire.Receipt, error) {

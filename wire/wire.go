@@ -70,6 +70,7 @@ type HashReport struct {
 	DataFeeds              []string         `json:",omitempty"` // absent when no feed lists the file
 	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are the three below
 	Reasons                *Reasons         `json:",omitempty"`
+	SimilarEvidence        []SimilarFile    `json:",omitzero"` // SimilarFiles with their evidence
 	Conflicts              []Conflict       `json:",omitzero"`
 	Inspection             []Property       `json:",omitzero"`
 }
@@ -217,7 +218,7 @@ type SimilarFile struct {
 	Md5           string
 	Sha1          string `json:",omitempty"` // when the MD5 is unknown
 	Sha256        string `json:",omitempty"`
-	Confidence    int    // 0 to 100
+	Confidence    int    // 1 to 99
 	Status        string
 	DetectionName string `json:",omitempty"`
 	Hits          uint64 // rounded to the nearest power of ten
@@ -225,6 +226,14 @@ type SimilarFile struct {
 	LastSeen      Date   `json:",omitempty"`
 	Type          string `json:",omitempty"`
 	Size          *int64 `json:",omitempty"`
+	// What the row is told by, what says most first: "tlsh distance 12", "imphash". Not in SimilarFiles of a hash look-up.
+	Evidence []string `json:",omitempty"`
+}
+
+// SimilarReport is the answer to a search for similar files.
+type SimilarReport struct {
+	LicenseInfo  *LicenseInfo  `json:",omitempty"`
+	SimilarFiles []SimilarFile // the surest first
 }
 
 // Property is something that reading the bytes gave beyond the overview: a detail such as "sections" or "signature_note", or a fuzzy hash.

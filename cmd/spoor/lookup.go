@@ -27,6 +27,7 @@ func newLookup() *cobra.Command {
 	var p place
 	var asJSON, long bool
 	var sections string
+	var alike similarOptions
 	cmd := &cobra.Command{
 		Use:   "lookup [flags] [HASH…]",
 		Short: "Tell what is known of files",
@@ -35,14 +36,25 @@ report, the output of sha256sum, and answers every hash in it once. Up to three 
 
 With --json each answer is one line: the keys of the API's answer, and Hash and Known.
 
+With --similar it looks for files that resemble instead. Each argument is a hash of a known file, a TLSH or ssdeep digest, or another fuzzy
+hash with its name before it: imphash:…, authentihash:…, richhash:…, iconhash:…, telfhash:…. The surest come first, with what they are told by.
+
 Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 		Example: `  spoor lookup --data /var/lib/spoor 44d88612fea8a8f36de82e1278abb02f
   spoor lookup --server https://spoor.example --token-file token --json < alert.txt
-  sha256sum /mnt/image/bin/* | spoor lookup`,
+  sha256sum /mnt/image/bin/* | spoor lookup
+  spoor lookup --similar --distance 60 44d88612fea8a8f36de82e1278abb02f
+  spoor lookup --similar imphash:f34d5f2d4577ed6d9ceec516c1f5a744`,
 		Args: args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, asked []string) error {
 			if err := p.check(cmd); err != nil {
 				return err
+			}
+			if err := alike.check(cmd, asked, sections); err != nil {
+				return err
+			}
+			if alike.on {
+				return alike.run(cmd.Context(), &p, asked, &printer{w: cmd.OutOrStdout(), colour: colours(cmd.OutOrStdout()), json: asJSON, full: true})
 			}
 			names, err := dossier.ParseSections(sections)
 			if err != nil {
@@ -84,6 +96,7 @@ Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each answer as a line of JSON")
 	cmd.Flags().BoolVar(&long, "long", false, "answer in full, however many hashes")
 	cmd.Flags().StringVar(&sections, "sections", "", "only these `SECTIONS`, by their names in the API, separated by commas")
+	alike.flags(cmd)
 	var names []string
 	for _, s := range dossier.AllSections() {
 		names = append(names, string(s))

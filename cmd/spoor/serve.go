@@ -169,6 +169,12 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	}()
 	// Runs end before the store closes; what they recorded stays.
 	defer func() { endFeeds(); <-fetching; runner.Close() }()
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		loadSimilar(feeding, s, log)
+	}()
+	defer func() { endFeeds(); <-reading }()
 	metrics := prometheus.NewRegistry()
 	queue, closeQueue, err := o.submissions.start(ctx, o.data, s, log, metrics)
 	if err != nil {
@@ -194,6 +200,19 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// loadSimilar reads the fuzzy hashes into memory. Until it is done, and if it fails, look-ups read them from the store: slower, but right.
+func loadSimilar(ctx context.Context, s *store.Store, log *slog.Logger) {
+	begun := time.Now()
+	if err := s.LoadSimilar(ctx); err != nil {
+		if ctx.Err() == nil {
+			log.Error("fuzzy hashes could not be read into memory; look-ups go on without", "error", err)
+		}
+		return
+	}
+	tlsh, ssdeep, _ := s.SimilarCount()
+	log.Info("fuzzy hashes are in memory", "tlsh", tlsh, "ssdeep", ssdeep, "took", time.Since(begun).Round(time.Millisecond))
 }
 
 // showToken prints the administrator's token. Under systemd, where standard output is a log and no secret belongs, a file of the data directory gets it.

@@ -77,14 +77,20 @@ func (p *printer) dossier(h intel.Hash, r *wire.HashReport) error {
 	section(p, w, "File contains the following objects", r.FileUnpackedObjects, func(x *wire.Member) []string {
 		return []string{p.zone(x.Zone, 6), fmt.Sprint("level ", x.Level), known(x.ChildMD5, x.Sha1, x.Sha256), x.ChildFileType, x.ChildDetectionName}
 	})
-	section(p, w, "Similar files", r.SimilarFiles, func(x *wire.SimilarFile) []string {
-		return []string{fmt.Sprintf("%d %%", x.Confidence), x.Status, known(x.Md5, x.Sha1, x.Sha256), x.DetectionName}
-	})
+	alike := r.SimilarEvidence
+	if alike == nil {
+		alike = r.SimilarFiles
+	}
+	section(p, w, "Similar files", alike, similarLine)
 	section(p, w, "Data Feeds", r.DataFeeds, func(x *string) []string { return []string{printable(*x)} })
 	section(p, w, "Conflicts", r.Conflicts, func(x *wire.Conflict) []string {
 		return []string{strings.ToLower(x.Hash), "is claimed by", strings.ToLower(x.Other), fmt.Sprintf("(%d observations)", x.Count)}
 	})
 	return w.Flush()
+}
+
+func similarLine(x *wire.SimilarFile) []string {
+	return []string{fmt.Sprintf("%d %%", x.Confidence), x.Status, known(x.Md5, x.Sha1, x.Sha256), x.DetectionName, strings.Join(x.Evidence, "; ")}
 }
 
 func (p *printer) overview(w *bufio.Writer, r *wire.HashReport) {

@@ -87,6 +87,7 @@ func Register(mux *http.ServeMux, c Config) {
 		get("/api/"+path+"/{asked...}", h)
 		get("/api/"+path, h) // else the mux redirects it
 	}
+	get("/api/similar", a.similar)
 	get("/api/v1/search/hash", a.searchHash)
 	get("/api/v1/search/domain", a.searchAddress(domainAddress))
 	get("/api/v1/search/ip", a.searchAddress(ipAddress))

@@ -68,6 +68,13 @@ func (e encoder) report(d *dossier.Dossier) *wire.HashReport {
 			r.Hosts = &wire.Hosts{HostsCount: d.HostCount, Hosts: each(d.Hosts, func(h *dossier.HostRow) wire.Host {
 				return wire.Host{Host: h.Host, HitsCount: h.Hits, FirstSeen: e.date(h.First), LastSeen: e.date(h.Last)}
 			})}
+		case dossier.SimilarFiles:
+			r.SimilarFiles = each(d.Similar, e.similar)
+			for i := range r.SimilarFiles {
+				r.SimilarFiles[i].Evidence = nil // the portal's row has no such key
+			}
+		case dossier.SimilarEvidence:
+			r.SimilarEvidence = each(d.Similar, e.similar)
 		case dossier.Reasons:
 			r.Reasons = &wire.Reasons{Score: d.Verdict.Score, Reasons: d.Verdict.Reasons}
 		}
@@ -108,17 +115,18 @@ func (e encoder) report(d *dossier.Dossier) *wire.HashReport {
 		row.Sha1, row.Sha256 = fallback(x.Child)
 		return row
 	})
-	r.SimilarFiles = each(d.Similar, func(x *dossier.SimilarRow) wire.SimilarFile {
-		row := wire.SimilarFile{Md5: upper(x.File.MD5), Confidence: x.Confidence, Status: x.Zone.Label(), DetectionName: x.Detection,
-			Hits: tenPower(x.Hits), FirstSeen: e.date(x.First), LastSeen: e.date(x.Last), Type: x.Type, Size: sized(x.Size)}
-		row.Sha1, row.Sha256 = fallback(x.File)
-		return row
-	})
 	r.DataFeeds = each(d.Feeds, func(x *dossier.FeedRow) string { return x.Feed })
 	r.Conflicts = each(d.Conflicts, func(x *intel.Conflict) wire.Conflict {
 		return wire.Conflict{Hash: upper(x.Hash), Other: upper(x.Other), Count: x.Count}
 	})
 	return r
+}
+
+func (e encoder) similar(x *dossier.SimilarRow) wire.SimilarFile {
+	row := wire.SimilarFile{Md5: upper(x.File.MD5), Confidence: x.Confidence, Status: x.Zone.Label(), DetectionName: x.Detection,
+		Hits: tenPower(x.Hits), FirstSeen: e.date(x.First), LastSeen: e.date(x.Last), Type: x.Type, Size: sized(x.Size), Evidence: x.By}
+	row.Sha1, row.Sha256 = fallback(x.File)
+	return row
 }
 
 // each encodes rows; a section that was not asked for stays nil, and so absent.

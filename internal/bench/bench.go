@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	var all []Result
-	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, feeds, answering} {
+	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, feeds, similarity, answering} {
 		rs, err := part(ctx, &o, dir)
 		if err != nil {
 			return all, err

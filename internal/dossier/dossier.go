@@ -28,6 +28,13 @@ type View interface {
 	// Certificates returns the certificates of each file.
 	Certificates(ctx context.Context, files []intel.Hash) ([][]intel.Row[intel.Certificate], error)
 
+	// Names returns the names of each file on hosts.
+	Names(ctx context.Context, files []intel.Hash) ([][]intel.Row[string], error)
+
+	// Similar returns the files that have one of the fuzzy hashes, or a TLSH or ssdeep near one, with their heads. A file comes once for each
+	// fuzzy hash that it resembles.
+	Similar(ctx context.Context, hashes []intel.FuzzyHash, reach intel.Reach) ([]intel.Resemblance, error)
+
 	// Address returns what is known of a URL, domain or IP address; an unseen one has empty facts, not an error.
 	Address(ctx context.Context, a intel.Address) (*intel.AddressFacts, error)
 
@@ -73,10 +80,12 @@ const (
 
 // Spoor's own sections, given only when asked for by name.
 const (
-	Hosts      Section = "Hosts"
-	Reasons    Section = "Reasons"
-	Conflicts  Section = "Conflicts"
-	Inspection Section = "Inspection"
+	Hosts Section = "Hosts"
+	// SimilarEvidence is SimilarFiles with what each row is told by.
+	SimilarEvidence Section = "SimilarEvidence"
+	Reasons         Section = "Reasons"
+	Conflicts       Section = "Conflicts"
+	Inspection      Section = "Inspection"
 )
 
 // MaxRows is the greatest, and the default, number of rows in a section.
@@ -211,8 +220,8 @@ type MemberRow struct {
 type SimilarRow struct {
 	File        intel.Hashes
 	Zone        intel.Zone
-	Confidence  int // 0 to 100
-	By          intel.FuzzyHash
+	Confidence  int      // 1 to 99, see docs/similarity.md
+	By          []string // what it is told by, what says most first: "tlsh distance 12", "imphash", "same certificate"
 	Detection   string
 	Hits        uint64
 	First, Last time.Time

@@ -17,6 +17,7 @@ import (
 	"spoor/internal/inspect/signature"
 	"spoor/internal/inspect/unpack"
 	"spoor/internal/intel"
+	"spoor/internal/similar/digest"
 )
 
 // Revision is that of the readers. A file that another revision has inspected may be inspected again.
@@ -208,6 +209,18 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 			}
 		}
 		facts = append(facts, result.Facts...)
+	}
+	alike, err := digest.ReadAt(r, size)
+	if err != nil {
+		if err := n.add("fuzzy hashes: %s", err); err != nil {
+			return typ.Name, err
+		}
+	}
+	if alike.TLSH != "" {
+		facts = append(facts, intel.FuzzyHash{Algorithm: intel.TLSH, Value: alike.TLSH})
+	}
+	if alike.SSDeep != "" && size > 0 {
+		facts = append(facts, intel.FuzzyHash{Algorithm: intel.SSDeep, Value: alike.SSDeep})
 	}
 	if isEICAR(r, size) {
 		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: "spoor", Zone: intel.Red})

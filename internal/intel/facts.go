@@ -115,11 +115,27 @@ type Facts struct {
 	Gaps map[Section]Gap // by relation; only those that are cut
 }
 
-// Resemblance is another file that shares a fuzzy hash.
+// Resemblance is another file that has the same fuzzy hash, or one near it. A file that resembles in several ways comes once for each.
 type Resemblance struct {
-	Head *Head
-	By   FuzzyHash // what the two share
+	Head     *Head
+	By       FuzzyHash // what the other resembles: a fuzzy hash of this file
+	Distance int       // of the other's TLSH from it; 0 is the same
+	Score    int       // of the other's ssdeep with it; 100 is the same
 }
+
+// Reach bounds a search for fuzzy hashes near one.
+type Reach struct {
+	Distance int // greatest distance of a TLSH
+	Score    int // least score of an ssdeep
+	Files    int // about how many files at most, the nearest
+}
+
+// DefaultReach is what a dossier looks for; MaxDistance is the farthest that may be asked for. At a distance of 30 files are nearly the same,
+// at 100 they need have nothing to do with each other.
+var DefaultReach = Reach{Distance: 30, Score: 1, Files: 1000}
+
+// MaxDistance is the greatest distance of a TLSH that may be asked for.
+const MaxDistance = 100
 
 // Section names a group of facts that can be asked for alone.
 type Section uint32

@@ -261,13 +261,27 @@ func (s *TLSHSearch) look(at Cell, c *cell, cost int) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	budget := s.distance - cost
-	from := s.codes[0]
+	codes := s.codes
+	rest := c.rest[:len(c.first)]
 	for i, w := range c.first {
-		if d := digest.CodeDistance(from, w); d <= budget {
-			e := c.at(i)
-			s.compare(at, cost+d, &e)
-			budget = s.distance - cost
+		d := digest.CodeDistance(codes[0], w)
+		if d > budget {
+			continue
 		}
+		// Written out: within a large distance most digests come here.
+		r := &rest[i]
+		if d += digest.CodeDistance(codes[1], r[0]); d > budget {
+			continue
+		}
+		if d += digest.CodeDistance(codes[2], r[1]); d > budget {
+			continue
+		}
+		if d += digest.CodeDistance(codes[3], r[2]); d > budget {
+			continue
+		}
+		e := c.at(i)
+		s.take(at, cost+d, &e)
+		budget = s.distance - cost
 	}
 }
 
@@ -276,6 +290,11 @@ func (s *TLSHSearch) compare(at Cell, d int, e *entry) {
 	for i := 1; i < len(s.codes) && d <= s.distance; i++ {
 		d += digest.CodeDistance(s.codes[i], e.codes[i])
 	}
+	s.take(at, d, e)
+}
+
+// take takes a digest that is so far apart but for its checksum.
+func (s *TLSHSearch) take(at Cell, d int, e *entry) {
 	if e.checksum != s.from.Checksum {
 		d++
 	}

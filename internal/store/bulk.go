@@ -373,6 +373,7 @@ func (p *pile) rows(st *step) iter.Seq[kv.Write] {
 				if st.s.hubs.count(&w) {
 					st.hubs[hub{string(w.Partition), w.Key[0]}] = true
 				}
+				st.s.catalogued(&w) // a little early, which harms nothing
 				if !yield(w) {
 					return
 				}

@@ -19,6 +19,7 @@ import (
 //	w      URL (long ones cut, see object)    what is known of a URL: listings, files
 //	d      domain or IP address               the same of a host, and its URLs and addresses
 //	z      algorithm, 0, fuzzy hash           files that share it
+//	x      t and a cell, or s and a level     every TLSH and every ssdeep, arranged so that the near ones stand together, see similar.go
 //	c      MD5 of a certificate               files that carry it
 //	p      publication id                     what it is, field by field, and files that it names
 //	s                                         source id(4): text "type 0 name"
@@ -43,6 +44,7 @@ const (
 	spaceURL         = 'w'
 	spaceHost        = 'd'
 	spaceFuzzy       = 'z'
+	spaceCatalogue   = 'x'
 	spaceCertificate = 'c'
 	spacePublication = 'p'
 	spaceSources     = 's'

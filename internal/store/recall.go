@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"spoor/internal/intel"
 	"spoor/internal/kv"
@@ -221,7 +220,11 @@ func (v *View) body(ctx context.Context, f *intel.Facts, rows []row, want intel.
 		return err
 	}
 	if want&intel.SectionSimilar != 0 {
-		if f.Similar, err = v.similar(ctx, f); err != nil {
+		hashes := make([]intel.FuzzyHash, len(f.FuzzyHashes))
+		for i := range hashes {
+			hashes[i] = f.FuzzyHashes[i].Value
+		}
+		if f.Similar, err = v.similar(ctx, hashes, intel.DefaultReach, f.File.Strongest()); err != nil {
 			return err
 		}
 	}
@@ -437,60 +440,5 @@ func (v *View) group(ctx context.Context, files []intel.Hash, section intel.Sect
 			return nil, err
 		}
 	}
-	return out, nil
-}
-
-// maxAlike bounds how many files that share one fuzzy hash are looked at.
-const maxAlike = 200
-
-// similar finds the files that share a fuzzy hash with f. (Nearness is for the similarity index; sharing is exact.)
-func (v *View) similar(ctx context.Context, f *intel.Facts) ([]intel.Resemblance, error) {
-	var ranges []kv.Range
-	for _, r := range f.FuzzyHashes {
-		p := addressPartition(nil, spaceFuzzy, pair(string(r.Value.Algorithm), r.Value.Value))
-		v.stamps = append(v.stamps, v.s.changes.stamp(p))
-		ranges = append(ranges, kv.Range{Partition: p, From: tagBound(tagMemberFile), To: tagBound(tagMemberFile + 1), Limit: maxAlike})
-	}
-	type found struct {
-		hash intel.Hash
-		by   intel.FuzzyHash
-	}
-	var all []found
-	var hashes []intel.Hash
-	err := v.s.kv.Scan(ctx, ranges, func(kr kv.Row) error {
-		r, ok := v.keep(&kr)
-		if !ok {
-			return nil
-		}
-		if h, _, _, ok := parseFileObject(r.object); ok && !h.IsZero() {
-			all = append(all, found{h, f.FuzzyHashes[kr.Range].Value})
-			hashes = append(hashes, h)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("recalling similar files: %w", v.s.kind(err))
-	}
-	heads, err := v.resolve(ctx, hashes)
-	if err != nil {
-		return nil, err
-	}
-	var out []intel.Resemblance
-	seen := map[found]bool{}
-	self := f.File.Strongest()
-	for i, x := range all {
-		c := heads[i]
-		key := found{c.canonical, x.by}
-		if c.canonical != self && !seen[key] {
-			seen[key] = true
-			out = append(out, intel.Resemblance{Head: c.head, By: x.by})
-		}
-	}
-	slices.SortFunc(out, func(a, b intel.Resemblance) int {
-		if c := a.Head.File.Strongest().Compare(b.Head.File.Strongest()); c != 0 {
-			return c
-		}
-		return strings.Compare(pair(string(a.By.Algorithm), a.By.Value), pair(string(b.By.Algorithm), b.By.Value))
-	})
 	return out, nil
 }

@@ -207,9 +207,11 @@ func (b *batch) observation(s *Store, o *intel.Observation, ties uint64) {
 		f.putText(f.inFile(file), tagPublication, 0, pair(string(t.Type), t.ID), pair(t.Title, t.URL))
 		f.publication(&t, file)
 	case intel.FuzzyHash:
+		t = t.Canonical()
 		object := pair(string(t.Algorithm), t.Value)
 		f.putText(f.inFile(file), tagFuzzy, 0, object, "")
 		f.backTo(f.inAddress(spaceFuzzy, object), tagMemberFile, file)
+		f.catalogue(&t)
 	case intel.AnalystVerdict:
 		f.putText(f.inFile(file), tagVerdict, byte(t.Zone), pair(t.Analyst, t.Comment), "")
 	}

@@ -41,6 +41,7 @@ type Store struct {
 	snapshots snapshots
 	heads     *headCache
 	hubs      *hubs
+	alike     atomic.Pointer[alike] // nil until LoadSimilar
 }
 
 // New makes a store over an engine. It starts one goroutine that rolls large relations back; Close ends it and closes the engine.
@@ -70,6 +71,9 @@ func New(engine kv.Store, o Options) (*Store, error) {
 		return nil, fmt.Errorf("reading the names of sources: %w", s.kind(err))
 	}
 	if err := s.readSnapshots(); err != nil {
+		return nil, err
+	}
+	if err := s.makeCatalogue(context.Background()); err != nil {
 		return nil, err
 	}
 	s.hubs = newHubs(s, o.HubRows)
@@ -136,6 +140,7 @@ func (s *Store) changed(writes []kv.Write) {
 		if w.Partition[0] == spaceMark || w.Partition[0] == spaceFleet {
 			continue // no answer is made from it
 		}
+		s.catalogued(w) // before the change is told: who reads after that finds it
 		if string(w.Partition) != string(last) {
 			s.changes.slots[s.changes.slot(w.Partition)].Add(1)
 			last = w.Partition

@@ -73,7 +73,7 @@ func panelsOf(d *dossier.Dossier) []panel {
 		table(d, dossier.FileUnpackedFrom, "unpacked-from", "File was unpacked from the following objects", memberColumns, d.UnpackedFrom, member),
 		table(d, dossier.FileUnpackedObjects, "contains", "File contains the following objects", memberColumns, d.UnpackedObjects, member),
 		table(d, dossier.SimilarFiles, "similar", "Similar files", []string{"Zone", "File", "Confidence", "By", "Status", "Hits", "First seen", "Last seen", "Type", "Bytes", "Detection name"}, d.Similar, func(r *dossier.SimilarRow) []cell {
-			return []cell{{Zone: r.Zone}, fileCell(r.File), {Text: fmt.Sprint(r.Confidence), Kind: "number"}, {Text: string(r.By.Algorithm)}, {Text: r.Zone.Label()},
+			return []cell{{Zone: r.Zone}, fileCell(r.File), {Text: fmt.Sprint(r.Confidence), Kind: "number"}, {Text: strings.Join(r.By, "; ")}, {Text: r.Zone.Label()},
 				number(r.Hits), {Time: r.First}, {Time: r.Last}, {Text: r.Type}, size(r.Size), {Text: r.Detection}}
 		}),
 		table(d, dossier.DataFeeds, "feeds", "Data Feeds", []string{"Zone", "Feed", "Threat", "First listed", "Last listed"}, d.Feeds, func(r *dossier.FeedRow) []cell {

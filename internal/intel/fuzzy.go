@@ -1,0 +1,72 @@
+package intel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Canonical is the one spelling of the value: a TLSH in upper case with T1 before it, as TLSH 4 prints it; an ssdeep without the file's name
+// that may follow it; the others, which are hex, in lower case. What is no value of its algorithm stays as it is.
+func (f FuzzyHash) Canonical() FuzzyHash {
+	switch f.Algorithm {
+	case TLSH:
+		digits := f.Value
+		if len(digits) == 72 && (digits[0] == 'T' || digits[0] == 't') && digits[1] == '1' {
+			digits = digits[2:]
+		}
+		if len(digits) == 70 && isHex(digits) {
+			f.Value = "T1" + strings.ToUpper(digits)
+		}
+	case SSDeep:
+		f.Value, _, _ = strings.Cut(f.Value, ",")
+	case Telfhash: // a TLSH of symbols, which its tools print in lower case
+		f.Value = strings.ToLower(f.Value)
+	default:
+		if isHex(f.Value) {
+			f.Value = strings.ToLower(f.Value)
+		}
+	}
+	return f
+}
+
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// ParseFuzzyHash reads a fuzzy hash as a person or a client gives it, and returns it in its one spelling. What is none is an [ErrInvalid].
+func ParseFuzzyHash(a FuzzyAlgorithm, value string) (FuzzyHash, error) {
+	f := FuzzyHash{a, strings.TrimSpace(value)}.Canonical()
+	ok := true
+	reason := ""
+	switch a {
+	case TLSH:
+		ok, reason = len(f.Value) == 72 && f.Value[:2] == "T1", "a TLSH is T1 and 70 hex digits"
+	case SSDeep:
+		size, rest, found := strings.Cut(f.Value, ":")
+		first, second, found2 := strings.Cut(rest, ":")
+		ok = found && found2 && size != "" && strings.Trim(size, "0123456789") == "" && len(first) <= 64 && len(second) <= 64 && strings.Trim(first+second, base64Letters) == ""
+		reason = "an ssdeep is a block size and two parts of at most 64 letters, with colons between them"
+	case Telfhash:
+		ok, reason = isHex(strings.TrimPrefix(f.Value, "t1")), "a telfhash is hex digits"
+	default:
+		ok, reason = isHex(f.Value), "it is hex digits"
+	}
+	if !ok {
+		return FuzzyHash{}, &Refusal{Field: string(a), Reason: fmt.Sprintf("%s is none: %s", quoteShort(value), reason)}
+	}
+	if err := f.check(); err != nil {
+		return FuzzyHash{}, err
+	}
+	return f, nil
+}
+
+const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+// FuzzyAlgorithms returns all of them.
+func FuzzyAlgorithms() []FuzzyAlgorithm { return slices.Clone(fuzzyAlgorithms) }
