@@ -11,7 +11,7 @@ import (
 // confidence is how much an equal digest of each kind says that two files are alike, 0 to 100: the same signed content, nearly the
 // same bytes, the same imports or symbols, the same build tools, the same picture.
 var confidence = map[intel.FuzzyAlgorithm]int{
-	intel.Authentihash: 95, intel.TLSH: 90, intel.SSDeep: 90, intel.Imphash: 60, intel.Telfhash: 60, intel.RichHash: 40, intel.IconHash: 30,
+	intel.Authentihash: 95, intel.TLSH: 90, intel.SSDeep: 90, intel.Imphash: 60, intel.Telfhash: 60, intel.Symhash: 60, intel.RichHash: 40, intel.IconHash: 30,
 }
 
 // similarFiles lists the files that share a fuzzy hash, each once, by what says most.
