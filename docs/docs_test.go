@@ -320,7 +320,7 @@ func TestWords(t *testing.T) {
 		{doc.Properties["relation"].Properties["verb"].Enum, `{` + from + `,"relation":{"from":` + hashed + `,"to":` + hashed + `,"verb":"`, `"}}`, 3},
 		{doc.Properties["signature"].Properties["status"].Enum, `{` + of + `,"signature":{"signer":"S","status":"`, `"}}`, 3},
 		{doc.Properties["publication"].Properties["type"].Enum, `{` + of + `,"publication":{"id":"1","title":"T","type":"`, `"}}`, 4},
-		{doc.Properties["fuzzy_hash"].Properties["algorithm"].Enum, `{` + of + `,"fuzzy_hash":{"value":"1","algorithm":"`, `"}}`, 7},
+		{doc.Properties["fuzzy_hash"].Properties["algorithm"].Enum, `{` + of + `,"fuzzy_hash":{"value":"1","algorithm":"`, `"}}`, 8},
 		{doc.Defs.Zone.Enum, `{` + of + `,"verdict":{"zone":"`, `"}}`, 5},
 	} {
 		if len(tt.words) != tt.want {

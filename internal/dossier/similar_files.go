@@ -20,7 +20,7 @@ const (
 	farTLSH      = 0.10 // at a distance of 100
 	sameSSDeep   = 0.90 // and in proportion to the score
 	shortDigest  = 0.10 // an ssdeep of a few characters: very many small files have the same
-	sameImports  = 0.60 // imphash, telfhash
+	sameImports  = 0.60 // imphash, telfhash, symhash
 	sameTools    = 0.40 // Rich hash
 	sameIcon     = 0.30
 	sameSigner   = 0.15 // these two support others, and are nothing without them
@@ -65,7 +65,7 @@ func evidenceOf(r *intel.Resemblance) evidence {
 			same = shortDigest
 		}
 		return evidence{ofBytes, same * float64(r.Score) / 100, fmt.Sprintf("ssdeep score %d", r.Score)}
-	case intel.Imphash, intel.Telfhash:
+	case intel.Imphash, intel.Telfhash, intel.Symhash:
 		return evidence{ofImports, sameImports, string(a)}
 	case intel.RichHash:
 		return evidence{ofTools, sameTools, string(a)}

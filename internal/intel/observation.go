@@ -229,9 +229,10 @@ const (
 	RichHash     FuzzyAlgorithm = "richhash"
 	IconHash     FuzzyAlgorithm = "iconhash"
 	Telfhash     FuzzyAlgorithm = "telfhash"
+	Symhash      FuzzyAlgorithm = "symhash" // of Mach-O, what an imphash is of PE
 )
 
-var fuzzyAlgorithms = []FuzzyAlgorithm{TLSH, SSDeep, Imphash, Authentihash, RichHash, IconHash, Telfhash}
+var fuzzyAlgorithms = []FuzzyAlgorithm{TLSH, SSDeep, Imphash, Authentihash, RichHash, IconHash, Telfhash, Symhash}
 
 // FuzzyHash is a digest by which the file resembles others.
 type FuzzyHash struct {

@@ -131,7 +131,6 @@ func (f *File) tree(all []Entry) {
 	type step struct {
 		id   uint32
 		path string
-		name string
 	}
 	seen := make([]bool, len(all))
 	seen[0] = true

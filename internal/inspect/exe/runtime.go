@@ -1,0 +1,198 @@
+package exe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"regexp"
+	"strings"
+
+	"spoor/internal/intel"
+)
+
+// maxScan bounds how much of a section is searched for a mark.
+const maxScan = 4 << 20
+
+var (
+	pythonLibrary = regexp.MustCompile(`^(?:lib)?python(\d)\.?(\d+)?`)
+	rustMark      = regexp.MustCompile(`rustc version (\d+\.\d+\.\d+)|/rustc/(?:([0-9a-f]{40})|(\d+\.\d+\.\d+))[/\\]`)
+)
+
+// library tells a runtime by a library that only its programs need.
+func library(name string) string {
+	name = strings.ToLower(name)
+	if m := pythonLibrary.FindStringSubmatch(name); m != nil {
+		if m[2] != "" {
+			return "Python " + m[1] + "." + m[2]
+		}
+		return "Python " + m[1]
+	}
+	switch {
+	case name == "msvbvm60.dll":
+		return "Visual Basic 6"
+	case name == "msvbvm50.dll":
+		return "Visual Basic 5"
+	case name == "cygwin1.dll":
+		return "Cygwin"
+	case name == "msys-2.0.dll":
+		return "MSYS2"
+	case strings.HasPrefix(name, "libgfortran"):
+		return "Fortran"
+	case strings.HasPrefix(name, "jvm.dll") || strings.HasPrefix(name, "libjvm.so"):
+		return "Java"
+	}
+	return ""
+}
+
+// runtimes tells what a PE needs or was built with.
+func (p *pe) runtimes(t *teller) {
+	if v := p.dotnet(); v != "" {
+		t.attribute(intel.Runtime, v)
+	}
+	if g := p.goBuild(); g != "" {
+		t.attribute(intel.Runtime, g)
+	} else {
+		for i := range p.sections {
+			if s := &p.sections[i]; s.name == ".rdata" {
+				if r := rust(p.in.at(s.off, min(s.size, maxScan))); r != "" {
+					t.attribute(intel.Runtime, r)
+				}
+				break
+			}
+		}
+	}
+	told := map[string]bool{}
+	for _, l := range p.libraries {
+		if r := library(l); r != "" && !told[r] && len(told) < 4 {
+			told[r] = true
+			t.attribute(intel.Runtime, r)
+		}
+	}
+	for i := range p.resources {
+		if r := &p.resources[i]; r.kind == "10" && (r.name == "DVCLAL" || r.name == "PACKAGEINFO") {
+			t.attribute(intel.Runtime, "Delphi or C++Builder")
+			break
+		}
+	}
+}
+
+// dotnet returns the version that the metadata of the common language runtime names.
+func (p *pe) dotnet() string {
+	rva, size := p.dir(14)
+	if rva == 0 || size == 0 {
+		return ""
+	}
+	h := p.rva(rva, 16)
+	if h == nil {
+		return ""
+	}
+	m := p.rva(le.Uint32(h[8:]), 16)
+	if m == nil || string(m[:4]) != "BSJB" {
+		return ".NET"
+	}
+	v, _ := p.textAt(le.Uint32(h[8:])+16, int64(min(le.Uint32(m[12:]), 255)))
+	return ".NET " + v
+}
+
+func rust(b []byte) string {
+	i := bytes.Index(b, []byte("/rustc/"))
+	if j := bytes.Index(b, []byte("rustc version ")); i < 0 || j >= 0 && j < i {
+		i = j
+	}
+	if i < 0 {
+		return ""
+	}
+	m := rustMark.FindSubmatch(b[i:min(len(b), i+128)])
+	switch {
+	case m == nil:
+		return ""
+	case len(m[1]) > 0:
+		return "Rust " + string(m[1])
+	case len(m[3]) > 0:
+		return "Rust " + string(m[3])
+	}
+	return "Rust, rustc commit " + string(m[2])
+}
+
+// goMark begins what the linker of Go leaves, on a multiple of 16.
+const goMark = "\xff Go buildinf:"
+
+func (p *pe) goBuild() string {
+	// Go puts it at the beginning of its writable data.
+	for i := range p.sections {
+		s := &p.sections[i]
+		if s.flags&0x80000040 != 0x80000040 && s.name != ".data" {
+			continue
+		}
+		read := func(va uint64, n int64) []byte {
+			if va < p.base || va-p.base > 1<<32-1 {
+				return nil
+			}
+			return p.rva(uint32(va-p.base), n)
+		}
+		if v := goInfo(p.in.at(s.off, min(s.size, 64<<10)), read); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// goInfo reads the build information in b; read returns memory of the program.
+func goInfo(b []byte, read func(va uint64, n int64) []byte) string {
+	i := bytes.Index(b, []byte(goMark))
+	if i < 0 || len(b)-i < 32 {
+		return ""
+	}
+	b = b[i:]
+	var version, module string
+	if b[15]&2 != 0 {
+		var ok bool
+		rest := b[32:]
+		if version, rest, ok = varString(rest); !ok {
+			return ""
+		}
+		module, _, _ = varString(rest)
+	} else {
+		var o binary.ByteOrder = le
+		if b[15]&1 != 0 {
+			o = binary.BigEndian
+		}
+		text := func(at []byte) string {
+			word := func(b []byte) uint64 {
+				if len(b) == 4 {
+					return uint64(o.Uint32(b))
+				}
+				return o.Uint64(b)
+			}
+			w := int64(b[14])
+			if w != 4 && w != 8 {
+				return ""
+			}
+			head := read(word(at[:w]), 2*w)
+			if int64(len(head)) < 2*w {
+				return ""
+			}
+			n := word(head[w:])
+			return string(read(word(head[:w]), int64(min(n, 64<<10))))
+		}
+		version, module = text(b[16:]), text(b[16+max(4, min(b[14], 8)):])
+	}
+	if !strings.HasPrefix(version, "go") && !strings.HasPrefix(version, "devel") {
+		return ""
+	}
+	text := "Go " + version
+	for line := range strings.Lines(module) {
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		if len(f) >= 3 && f[0] == "mod" {
+			return text + ", module " + f[1] + " " + f[2]
+		}
+	}
+	return text
+}
+
+func varString(b []byte) (string, []byte, bool) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || n > uint64(len(b)-k) {
+		return "", nil, false
+	}
+	return string(b[k : k+int(n)]), b[k+int(n):], true
+}
