@@ -42,6 +42,11 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 				o.Formats = append(o.Formats, string(f))
 			}
 			o.ImportApart = importApart
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding this program: %w", err)
+			}
+			o.Worker = []string{self, "worker"}
 			o.Import = func(ctx context.Context, dir string, in bench.Input) (err error) {
 				s, err := openStore(dir, quiet())
 				if err != nil {

@@ -38,6 +38,8 @@ type Options struct {
 	ImportApart func(ctx context.Context, dir string, in Input) (memory int64, err error)
 	// StoreDir is where the engine's files are below a directory that Import was given.
 	StoreDir func(dir string) string
+	// Worker starts a process that inspects files.
+	Worker []string
 	// Formats are the names of the formats that Import reads.
 	Formats []string
 }
@@ -73,7 +75,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	var all []Result
-	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, feeds, similarity, answering} {
+	for _, part := range []func(context.Context, *Options, string) ([]Result, error){recording, importing, feeds, similarity, inspecting, answering} {
 		rs, err := part(ctx, &o, dir)
 		if err != nil {
 			return all, err

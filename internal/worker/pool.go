@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,7 +60,11 @@ type Pool struct {
 	c     Config
 	slots chan *child // nil where no child has been started yet
 	close sync.Once
+	peak  atomic.Int64 // of the children that have ended
 }
+
+// PeakMemory returns the most bytes of memory that a child held which has ended; 0 where that cannot be told.
+func (p *Pool) PeakMemory() int64 { return p.peak.Load() }
 
 // NewPool makes a pool; children start when they are needed.
 func NewPool(c Config) *Pool {
@@ -140,6 +145,7 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 // child is one worker process.
 type child struct {
 	c       *Config
+	pool    *Pool
 	cmd     *exec.Cmd
 	link    *link
 	in      *bufio.Reader
@@ -152,7 +158,7 @@ type child struct {
 }
 
 func (p *Pool) start() (_ *child, err error) {
-	c := &child{c: &p.c, stderr: &tail{}, exited: make(chan struct{})}
+	c := &child{c: &p.c, pool: p, stderr: &tail{}, exited: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			c.closeScratch()
@@ -224,6 +230,9 @@ func (c *child) kill() {
 	c.broken = true
 	_ = c.cmd.Process.Kill() // fails only when it has ended
 	<-c.exited
+	if n := peakMemory(c.cmd.ProcessState); n > c.pool.peak.Load() {
+		c.pool.peak.Store(n)
+	}
 	c.link.Close()
 	c.closeScratch()
 }

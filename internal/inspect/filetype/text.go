@@ -172,10 +172,6 @@ func shebang(line string) Type {
 }
 
 // hint is a pattern of a language and how much it tells; 10 decide.
-type hint struct {
-	re     *regexp.Regexp
-	weight int
-}
 
 type scriptLanguage struct {
 	Type
@@ -185,7 +181,7 @@ type scriptLanguage struct {
 func hints(pairs ...any) []hint {
 	var h []hint
 	for i := 0; i < len(pairs); i += 2 {
-		h = append(h, hint{regexp.MustCompile(pairs[i].(string)), pairs[i+1].(int)})
+		h = append(h, newHint(pairs[i].(string), pairs[i+1].(int)))
 	}
 	return h
 }
@@ -225,8 +221,8 @@ var (
 	xmlRoot   = regexp.MustCompile(`(?s)<([A-Za-z_][\w.:-]*)`)
 	xmlSkip   = regexp.MustCompile(`(?s)<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>`)
 	jsonStart = regexp.MustCompile(`^\s*(\{\s*("|\}|$)|\[\s*([\[{"\]\d-]|true|false|null|$))`)
-	phpTag    = regexp.MustCompile(`(?im)^\s*<\?php\b`)
-	htaTag    = regexp.MustCompile(`(?i)<hta:application\b`)
+	phpTag    = newHint(`(?im)^\s*<\?php\b`, 0)
+	htaTag    = newHint(`(?i)<hta:application\b`, 0)
 	pemLine   = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----\r?$`)
 )
 
@@ -260,9 +256,9 @@ func language(t string) Type {
 		return Type{Mail, "mail message", "EML"}
 	case strings.HasPrefix(low, "<?php") || strings.HasPrefix(low, "<?\n") || strings.HasPrefix(low, "<?="):
 		return script("PHP", "PHP")
-	case phpTag.MatchString(t):
+	case phpTag.in(t, strings.ToLower(t)):
 		return script("PHP", "PHP")
-	case htaTag.MatchString(t):
+	case htaTag.in(t, strings.ToLower(t)):
 		return script("HTA", "HTA")
 	case strings.HasPrefix(low, "<?xml") || strings.HasPrefix(low, "<"):
 		if k := markup(body); k.Format != Unknown {
@@ -279,12 +275,13 @@ func language(t string) Type {
 		return Type{}
 	}
 	t = t[:min(len(t), 8<<10)]
+	small := strings.ToLower(t)
 	best, most := Type{}, 9
 	for i := range scriptLanguages {
 		l := &scriptLanguages[i]
 		score := 0
 		for _, h := range l.hints {
-			if h.re.MatchString(t) {
+			if h.in(t, small) {
 				score += h.weight
 			}
 		}
