@@ -125,9 +125,9 @@ func thinMachO(in *input, t *teller) error {
 					all = append(all, section{name, size, h})
 				}
 				switch {
-				case strings.HasSuffix(name, ",__go_buildinfo") && build == "" && probes < 8:
+				case strings.HasSuffix(name, ",__go_buildinfo") && (build == "" || build == "Go") && probes < 8:
 					probes++
-					build = goInfo(in.at(off, min(size, 64<<10)), func(va uint64, n int64) []byte {
+					info := goInfo(in.at(off, min(size, 64<<10)), func(va uint64, n int64) []byte {
 						for _, s := range segments {
 							if va >= s.vaddr && va-s.vaddr < uint64(s.size) {
 								d := int64(va - s.vaddr)
@@ -136,6 +136,11 @@ func thinMachO(in *input, t *teller) error {
 						}
 						return nil
 					})
+					if info != "" {
+						build = info
+					}
+				case strings.HasSuffix(name, ",__gopclntab") && build == "":
+					build = "Go"
 				case name == "__TEXT,__const" && build == "" && probes < 8:
 					probes++
 					build = rust(in.at(off, min(size, maxScan)))
