@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"spoor/internal/inspect/document"
 	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/filetype"
 	"spoor/internal/inspect/signature"
@@ -197,6 +198,18 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		}
 	}
 	facts = append(facts, info.Facts...)
+	var acts exe.Info
+	err = guarded(func() (err error) {
+		acts, err = document.Read(typ.Format, r, size)
+		return err
+	})
+	if err != nil {
+		if err := n.add("%s: %s", typ.Format, err); err != nil {
+			return typ.Name, err
+		}
+	}
+	facts = append(facts, acts.Facts...)
+	info.Embedded = append(info.Embedded, acts.Embedded...)
 	if signature.Signed(typ.Format) {
 		var result signature.Result
 		err := guarded(func() (err error) {

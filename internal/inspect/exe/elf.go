@@ -276,6 +276,9 @@ func (e *elf) runtimes(t *teller) {
 			}
 		}
 	}
+	if build == "" && (e.named(".gopclntab") != nil || e.named(".note.go.buildid") != nil) {
+		build = "Go"
+	}
 	t.attribute(intel.Runtime, build)
 	for _, s := range e.segments {
 		if s.kind == 3 {

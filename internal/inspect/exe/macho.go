@@ -72,6 +72,7 @@ func thinMachO(in *input, t *teller) error {
 	total := 0
 	budget := in.size + 16<<20
 	build := ""
+	probes := 0 // sections that were searched for what built the program
 	account := func(off, n uint32) { end = max(end, min(in.size, int64(off)+int64(n))) }
 	for range min(count, maxCommands) {
 		b := in.full(at, 8)
@@ -124,8 +125,9 @@ func thinMachO(in *input, t *teller) error {
 					all = append(all, section{name, size, h})
 				}
 				switch {
-				case strings.HasSuffix(name, ",__go_buildinfo") && build == "":
-					build = goInfo(in.at(off, min(size, 64<<10)), func(va uint64, n int64) []byte {
+				case strings.HasSuffix(name, ",__go_buildinfo") && (build == "" || build == "Go") && probes < 8:
+					probes++
+					info := goInfo(in.at(off, min(size, 64<<10)), func(va uint64, n int64) []byte {
 						for _, s := range segments {
 							if va >= s.vaddr && va-s.vaddr < uint64(s.size) {
 								d := int64(va - s.vaddr)
@@ -134,7 +136,13 @@ func thinMachO(in *input, t *teller) error {
 						}
 						return nil
 					})
-				case name == "__TEXT,__const" && build == "":
+					if info != "" {
+						build = info
+					}
+				case strings.HasSuffix(name, ",__gopclntab") && build == "":
+					build = "Go"
+				case name == "__TEXT,__const" && build == "" && probes < 8:
+					probes++
 					build = rust(in.at(off, min(size, maxScan)))
 				}
 			}

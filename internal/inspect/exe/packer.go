@@ -418,6 +418,9 @@ func elfPackers(e *elf) []finding {
 			all = found(all, v, "archive mark MEI in the section pydata")
 		}
 	}
+	if bytes.HasPrefix(e.in.at(e.end, 6), []byte("7z\xBC\xAF\x27\x1C")) {
+		all = found(all, "7-Zip SFX", "7z archive in the overlay")
+	}
 	if i := bytes.Index(head, []byte("AI\x02")); i == 8 {
 		all = found(all, "AppImage", "mark AI 2 in the header")
 	}

@@ -50,6 +50,7 @@ type pe struct {
 	count    int // sections that the header claims
 
 	imports   int
+	thunked   int // entries of import tables that were read, counted or not
 	libraries []string
 	resources []resource
 	overlay   int64 // where it begins
@@ -301,7 +302,7 @@ func (p *pe) thunks(rva uint32) []uint64 {
 	repeated := 0
 	seen := map[uint64]struct{}{}
 	lowest, highest := uint64(1<<64-1), uint64(0)
-	for p.imports+len(all) < maxImports {
+	for ; p.thunked < maxImports; p.thunked++ {
 		if repeated >= 15 || highest > lowest && highest-lowest > 128<<20 {
 			return nil
 		}

@@ -133,6 +133,12 @@ func (p *pe) goBuild() string {
 			return v
 		}
 	}
+	// Without that, a program of Go still begins its code with the build's name.
+	for i := range p.sections {
+		if s := &p.sections[i]; s.name == ".text" && bytes.Contains(p.in.at(s.off, min(s.size, 256)), []byte("Go build ID: ")) {
+			return "Go"
+		}
+	}
 	return ""
 }
 

@@ -1,0 +1,350 @@
+package document
+
+import (
+	"archive/zip"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"spoor/internal/inspect/compound"
+)
+
+// Bounds of macros.
+const (
+	maxModule  = 4 << 20  // bytes of one module, packed or not
+	maxProject = 32 << 20 // of all modules of a document
+	maxModules = 512
+	maxStorage = 16       // storages named VBA
+	maxParts   = 64 << 20 // bytes unpacked of the parts of a document
+	maxVBAFile = 32 << 20 // of a vbaProject.bin
+)
+
+func overlayText(off, size int64) string { return fmt.Sprintf("%d bytes at %d", size-off, off) }
+
+// decompress unpacks the compressed container that a module's source is in ([MS-OVBA] 2.4.1), as far as it can, to at most most bytes.
+func decompress(b []byte, most int) []byte {
+	if len(b) < 3 || b[0] != 1 {
+		return nil
+	}
+	b = b[1:]
+	var out []byte
+	for len(b) >= 2 && len(out) < most {
+		head := le.Uint16(b)
+		size := int(head&0x0FFF) + 3
+		if head>>12&7 != 3 {
+			break
+		}
+		chunk := b[2:min(size, len(b))]
+		b = b[min(size, len(b)):]
+		if head&0x8000 == 0 {
+			out = append(out, chunk...)
+			continue
+		}
+		start := len(out)
+		for len(chunk) > 0 {
+			flags := chunk[0]
+			chunk = chunk[1:]
+			for i := 0; i < 8 && len(chunk) > 0; i++ {
+				if flags>>i&1 == 0 {
+					out = append(out, chunk[0])
+					chunk = chunk[1:]
+					continue
+				}
+				if len(chunk) < 2 {
+					chunk = nil
+					break
+				}
+				token := le.Uint16(chunk)
+				chunk = chunk[2:]
+				bits := uint(4)
+				for 1<<bits < len(out)-start {
+					bits++
+				}
+				length := int(token&(0xFFFF>>bits)) + 3
+				back := int(token>>(16-bits)) + 1
+				if back > len(out)-start || len(out)-start > 4096 {
+					return out
+				}
+				for range length {
+					out = append(out, out[len(out)-back])
+				}
+			}
+		}
+	}
+	return out[:min(len(out), most)]
+}
+
+// autoRun are procedures that Office runs by itself; suspicious are words by which macros reach out of their document.
+var (
+	autoRun = regexp.MustCompile(`(?i)\b(?:sub|function)[ \t]+(auto_?(?:open|exec|close|exit|new)|document_(?:open|close|new|beforeclose|contentcontrolonenter)|documentopen|workbook_(?:open|activate|beforeclose|close|deactivate|sheetactivate)|worksheet_(?:activate|calculate|change)|userform_initialize|app_documentopen|[a-z0-9_]+_(?:painted|painting|layout|mousehover|mousemove|resize|gotfocus))\b`)
+	reach   = regexp.MustCompile(`(?i)\b(shell|shellexecute|createobject|getobject|wscript\.shell|powershell|urldownloadtofile|xmlhttp|winhttprequest|adodb\.stream|savetofile|virtualalloc|writeprocessmemory|createthread|callbyname|environ|declare[ \t]+(?:ptrsafe[ \t]+)?(?:sub|function)|strreverse|chrw?|executeexcel4macro|ddeinitiate|regwrite|vbaproject|application\.run|mshta|cmd(?:\.exe)?[ \t]*/c|rundll32|regsvr32|certutil|bitsadmin)\b`)
+)
+
+// words returns the distinct matches of a pattern's group, in their order, at most 24.
+func words(re *regexp.Regexp, text []byte, into []string) []string {
+	for _, m := range re.FindAllSubmatch(text, 256) {
+		w := strings.Join(strings.Fields(string(m[1])), " ")
+		if !slices.ContainsFunc(into, func(o string) bool { return strings.EqualFold(o, w) }) && len(into) < 24 {
+			into = append(into, w)
+		}
+	}
+	return into
+}
+
+// macros tells the VBA project in a compound file; where says of which part of the document it is.
+func macros(t *teller, f *compound.File) bool {
+	found := false
+	var auto, far []string
+	modules, empty, storages, budget := 0, 0, 0, int64(maxProject)
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		if e.Kind != compound.Storage || !strings.EqualFold(e.Name, "VBA") {
+			continue
+		}
+		found = true
+		if storages++; storages > maxStorage {
+			break
+		}
+		offsets := moduleOffsets(f, e.Path)
+		for k := range f.Entries {
+			m := &f.Entries[k]
+			name, inside := strings.CutPrefix(m.Path, e.Path+"/")
+			if m.Kind != compound.Stream || !inside || strings.Contains(name, "/") || modules >= maxModules || budget <= 0 {
+				continue
+			}
+			low := strings.ToLower(name)
+			if low == "dir" || low == "_vba_project" || strings.HasPrefix(low, "__srp_") {
+				continue
+			}
+			b := f.Read(m, min(maxModule, budget))
+			budget -= int64(len(b))
+			var source []byte
+			if off, ok := offsets[low]; ok && int64(off) < int64(len(b)) {
+				source = decompress(b[off:], maxModule)
+			}
+			if source == nil {
+				// Without its place: the source begins with an attribute, which is never packed at the start.
+				if at := bytes.Index(b, []byte("\x00Attribut\x00e ")); at >= 3 {
+					source = decompress(b[at-3:], maxModule)
+				}
+			}
+			modules++
+			budget -= int64(len(source))
+			if len(source) == 0 {
+				empty++
+			}
+			auto, far = words(autoRun, source, auto), words(reach, source, far)
+		}
+	}
+	if !found {
+		return false
+	}
+	text := fmt.Sprintf("VBA macros: %d modules", modules)
+	if modules > 0 && empty == modules {
+		text += ", whose source cannot be read"
+	}
+	if len(auto) > 0 {
+		text += "; runs by itself: " + strings.Join(auto, ", ")
+	}
+	if len(far) > 0 {
+		text += "; uses " + strings.Join(far, ", ")
+	}
+	t.active("%s", text)
+	return true
+}
+
+// moduleOffsets reads the stream dir: where in each module's stream its source begins.
+func moduleOffsets(f *compound.File, storage string) map[string]uint32 {
+	var dir *compound.Entry
+	for i := range f.Entries {
+		if e := &f.Entries[i]; e.Kind == compound.Stream && strings.EqualFold(e.Path, storage+"/dir") {
+			dir = e
+		}
+	}
+	if dir == nil {
+		return nil
+	}
+	b := decompress(f.Read(dir, maxModule), maxModule)
+	all := map[string]uint32{}
+	name := ""
+	for len(b) >= 6 && len(all) < maxModules {
+		id, n := le.Uint16(b), int64(le.Uint32(b[2:]))
+		if id == 9 { // the version, whose length is told wrong
+			n = 6
+		}
+		if n > int64(len(b)-6) {
+			break
+		}
+		data := b[6 : 6+n]
+		b = b[6+n:]
+		switch {
+		case id == 0x1A:
+			name = strings.ToLower(narrow(data))
+		case id == 0x32 && n >= 2: // the same in UTF-16
+			name = strings.ToLower(wide(data))
+		case id == 0x31 && n == 4:
+			all[name] = le.Uint32(data)
+		}
+	}
+	return all
+}
+
+func readOLE(t *teller, r io.ReaderAt, size int64) error {
+	f, err := compound.Open(r, size)
+	if err != nil {
+		return err
+	}
+	macros(t, f)
+	objects, books, equations := 0, 0, 0
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		switch {
+		case e.Kind != compound.Stream:
+		case e.Name == "\x01Ole10Native" && objects < 16:
+			objects++
+			label, path := native(f.Read(e, 4096))
+			t.active("OLE package: %s", strings.TrimSpace(label+" "+path))
+		case (strings.EqualFold(e.Path, "Workbook") || strings.EqualFold(e.Path, "Book")) && books < 2:
+			books++
+			if n := macroSheets(f.Read(e, 1<<20)); n > 0 {
+				t.active("Excel 4 macros: %d macro sheets", n)
+			}
+		case strings.EqualFold(e.Name, "Equation Native"):
+			equations++
+		}
+	}
+	if equations > 0 {
+		t.active("equation objects (Equation.3): %d", equations)
+	}
+	return nil
+}
+
+// native returns the label and the path of a packaged file.
+func native(b []byte) (label, path string) {
+	if len(b) < 8 {
+		return "", ""
+	}
+	b = b[6:]
+	for i := range 2 {
+		text, rest, ok := bytes.Cut(b, []byte{0})
+		if !ok {
+			break
+		}
+		if i == 0 {
+			label = narrow(text)
+		} else if p := narrow(text); p != label {
+			path = p
+		}
+		b = rest
+	}
+	return label, path
+}
+
+// macroSheets counts the sheets of a workbook that hold macros of Excel 4.
+func macroSheets(b []byte) int {
+	n := 0
+	for range 4096 {
+		if len(b) < 4 {
+			break
+		}
+		id, size := le.Uint16(b), int(le.Uint16(b[2:]))
+		if len(b) < 4+size {
+			break
+		}
+		if id == 0x85 && size >= 6 && b[4+5] == 1 {
+			n++
+		}
+		b = b[4+size:]
+	}
+	return n
+}
+
+// openZip opens a zip whose directory is no larger than 8 MiB, for the standard library keeps all of it.
+func openZip(r io.ReaderAt, size int64) (*zip.Reader, error) {
+	const most = 8 << 20
+	from := max(0, size-(64<<10)-22)
+	tail := at(r, size, from, 64<<10+22)
+	i := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	if i < 0 || len(tail)-i < 22 {
+		return nil, errors.New("no end of the zip's directory")
+	}
+	length, off := int64(le.Uint32(tail[i+12:])), int64(le.Uint32(tail[i+16:]))
+	if length > most || from+int64(i)-off > most+(64<<10) {
+		return nil, errors.New("the zip's directory is larger than 8 MiB")
+	}
+	return zip.NewReader(r, size)
+}
+
+var externalTarget = regexp.MustCompile(`(?is)<Relationship\b[^>]*>`)
+var attribute = regexp.MustCompile(`(?i)\b(Target|TargetMode|Type)\s*=\s*["']([^"']*)["']`)
+
+func readOOXML(t *teller, r io.ReaderAt, size int64) error {
+	z, err := openZip(r, size)
+	if err != nil {
+		return err
+	}
+	embedded, activeX, sheets, parts, budget := 0, 0, 0, 0, int64(maxParts)
+	for _, f := range z.File {
+		name := strings.ToLower(strings.ReplaceAll(f.Name, `\`, "/"))
+		read := func(most int64) []byte {
+			if parts++; parts > 256 || budget <= 0 {
+				return nil
+			}
+			m, e := f.Open()
+			if e != nil {
+				err = fmt.Errorf("%q: %w", f.Name, e)
+				return nil
+			}
+			defer m.Close()
+			b, _ := io.ReadAll(io.LimitReader(m, min(most, budget)))
+			budget -= int64(len(b))
+			return b
+		}
+		switch {
+		case strings.HasSuffix(name, "vbaproject.bin"):
+			b := read(maxVBAFile)
+			c, e := compound.Open(bytes.NewReader(b), int64(len(b)))
+			if e != nil {
+				t.active("VBA macros, which cannot be read")
+				err = fmt.Errorf("%q: %w", f.Name, e)
+			} else if !macros(t, c) {
+				t.active("VBA project without modules")
+			}
+		case strings.HasSuffix(name, ".rels"):
+			for _, rel := range externalTarget.FindAll(read(1<<20), 1024) {
+				values := map[string]string{}
+				for _, a := range attribute.FindAllSubmatch(rel, 8) {
+					values[strings.ToLower(string(a[1]))] = string(a[2])
+				}
+				kind := values["type"][strings.LastIndexByte(values["type"], '/')+1:]
+				if strings.EqualFold(values["targetmode"], "External") && (kind == "attachedTemplate" || kind == "oleObject" || kind == "frame" || kind == "subDocument" || kind == "externalLinkPath" && strings.Contains(values["target"], "://")) {
+					t.active("OOXML loads %s: %s", kind, values["target"])
+				}
+			}
+		case name == "word/document.xml":
+			b := read(16 << 20)
+			if bytes.Contains(b, []byte("DDEAUTO")) || bytes.Contains(b, []byte("DDE ")) {
+				t.active("DDE field")
+			}
+		case strings.Contains(name, "/macrosheets/") && !strings.Contains(name, "/_rels/"):
+			sheets++
+		case strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin"):
+			activeX++
+		case strings.Contains(name, "/embeddings/") && !strings.Contains(name, "/_rels/") && !strings.HasSuffix(name, "/"):
+			embedded++
+		}
+	}
+	for _, c := range []struct {
+		n    int
+		what string
+	}{{sheets, "Excel 4 macros: %d macro sheets"}, {activeX, "ActiveX controls: %d"}, {embedded, "embedded objects: %d"}} {
+		if c.n > 0 {
+			t.active(c.what, c.n)
+		}
+	}
+	return err
+}
