@@ -23,13 +23,13 @@ func newHint(expression string, weight int) hint {
 	return h
 }
 
-// in reports whether the expression matches t. small is t in lower case.
-func (h *hint) in(t, small string) bool {
-	if len(h.oneOf) > 0 && !slices.ContainsFunc(h.oneOf, func(s string) bool { return strings.Contains(small, s) }) {
-		return false
-	}
-	return h.re.MatchString(t)
+// may reports whether the expression can match a text. small is the text in lower case.
+func (h *hint) may(small string) bool {
+	return len(h.oneOf) == 0 || slices.ContainsFunc(h.oneOf, func(s string) bool { return strings.Contains(small, s) })
 }
+
+// in reports whether the expression matches t. small is t in lower case.
+func (h *hint) in(t, small string) bool { return h.may(small) && h.re.MatchString(t) }
 
 // oneOf returns texts one of which is in all that an expression matches, nil when there are none.
 func oneOf(re *syntax.Regexp) []string {

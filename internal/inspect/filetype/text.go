@@ -171,8 +171,6 @@ func shebang(line string) Type {
 	return script(name, "SCRIPT")
 }
 
-// hint is a pattern of a language and how much it tells; 10 decide.
-
 type scriptLanguage struct {
 	Type
 	hints []hint
@@ -279,10 +277,24 @@ func language(t string) Type {
 	best, most := Type{}, 9
 	for i := range scriptLanguages {
 		l := &scriptLanguages[i]
-		score := 0
-		for _, h := range l.hints {
-			if h.in(t, small) {
-				score += h.weight
+		// What could match at most is told by the texts alone; most languages are out by that.
+		score, more := 0, 0
+		var tried [32]bool
+		for k := range l.hints {
+			if h := &l.hints[k]; h.may(small) {
+				tried[k] = true
+				more += h.weight
+			}
+		}
+		for k := range l.hints {
+			if score+more <= most {
+				break
+			}
+			if h := &l.hints[k]; tried[k] {
+				more -= h.weight
+				if h.re.MatchString(t) {
+					score += h.weight
+				}
 			}
 		}
 		if score > most {
