@@ -15,8 +15,7 @@ type Hasher struct {
 	md5, sha1, sha256 hash.Hash
 	work              chan []byte // to the goroutine that makes the MD5; nil until there is enough to be worth one
 	done              chan struct{}
-	blocks            [2][]byte // handed over in turn, for the caller's bytes may change
-	turn              int
+	free              chan []byte // blocks to hand over, for the caller's bytes may change
 	size              int64
 }
 
@@ -46,21 +45,26 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// beside hands a copy of a part to the goroutine of the MD5. Of two blocks one is being read while the other is filled.
+// hashBlocks is how many blocks there are: enough that neither side waits for the other's being woken.
+const hashBlocks = 6
+
+// beside hands a copy of a part to the goroutine of the MD5.
 func (h *Hasher) beside(part []byte) {
 	if h.work == nil {
-		h.work, h.done = make(chan []byte), make(chan struct{}, 1)
-		h.blocks = [2][]byte{make([]byte, hashBlock), make([]byte, hashBlock)}
-		go func(work <-chan []byte, done chan<- struct{}) {
+		h.work, h.free, h.done = make(chan []byte, hashBlocks), make(chan []byte, hashBlocks), make(chan struct{}, 1)
+		for range hashBlocks {
+			h.free <- make([]byte, hashBlock)
+		}
+		go func(work <-chan []byte, free chan<- []byte, done chan<- struct{}) {
 			for b := range work {
 				h.md5.Write(b)
+				free <- b[:hashBlock]
 			}
 			done <- struct{}{}
-		}(h.work, h.done)
+		}(h.work, h.free, h.done)
 	}
-	b := h.blocks[h.turn][:copy(h.blocks[h.turn], part)]
-	h.turn = 1 - h.turn
-	h.work <- b // is taken when the block before it is done with
+	b := <-h.free
+	h.work <- b[:copy(b, part)]
 }
 
 // Sum ends the writing and returns the hashes and how many bytes they are of.
