@@ -263,8 +263,10 @@ func language(t string) Type {
 			return k
 		}
 	}
-	if m := pemLine.FindStringSubmatch(t); m != nil && strings.HasPrefix(body, "-----BEGIN") {
-		return Type{Text, "PEM: " + strings.ToLower(m[1]), "PEM"}
+	if strings.HasPrefix(body, "-----BEGIN") {
+		if m := pemLine.FindStringSubmatch(t); m != nil {
+			return Type{Text, "PEM: " + strings.ToLower(m[1]), "PEM"}
+		}
 	}
 	if jsonStart.MatchString(t) && jsonLike(t) {
 		return Type{Text, "JSON", "JSON"}
@@ -272,7 +274,7 @@ func language(t string) Type {
 	if len(t) < 8 {
 		return Type{}
 	}
-	t = t[:min(len(t), 8<<10)]
+	t = t[:min(len(t), 4<<10)]
 	small := strings.ToLower(t)
 	best, most := Type{}, 9
 	for i := range scriptLanguages {
