@@ -200,10 +200,6 @@ func TestFeedTerms(t *testing.T) {
 		t.Fatal(err)
 	}
 	record(t, s, "listed", listed("F", hashes(sha256A), noon))
-	other, err := store.New(engine, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	day := 24 * time.Hour
 	for _, step := range []struct {
 		terms intel.FeedTerms
@@ -223,7 +219,8 @@ func TestFeedTerms(t *testing.T) {
 		if err := s.FeedTerms(t.Context(), "F", step.terms); err != nil {
 			t.Fatal(err)
 		}
-		if other, err = store.New(engine, store.Options{}); err != nil {
+		other, err := store.New(engine, store.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range []*store.Store{s, other} {

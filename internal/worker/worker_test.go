@@ -75,7 +75,7 @@ func child1(how string) error {
 			runtime.KeepAlive(kept)
 		}
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	case "spin":
 		for i := 0; ; i++ {
 			runtime.KeepAlive(i)
@@ -88,10 +88,10 @@ func child1(how string) error {
 		}
 	case "nonsense":
 		fmt.Fprintln(l, "{")
-		select {}
+		time.Sleep(time.Hour)
 	case "liar":
 		say(answer{Observation: []byte(`{"file":{"md5":"` + strings.Repeat("0", 31) + `1"},"source":{"type":"inspection","name":"x"},"listing":{"feed":"x","zone":"green"}}`)})
-		select {}
+		time.Sleep(time.Hour)
 	case "rights":
 		var got []string
 		try := func(what string, err error) {
@@ -117,7 +117,7 @@ func child1(how string) error {
 			try("fork", nil)
 		}
 		say(answer{Failed: "could " + strings.Join(got, ", ")})
-		select {}
+		time.Sleep(time.Hour)
 	}
 	return fmt.Errorf("no such way to misbehave: %s", how)
 }

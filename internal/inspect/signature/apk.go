@@ -284,7 +284,7 @@ func (f *file) apkSigner(kind string, b []byte, digest func(crypto.Hash) ([]byte
 		compared++
 	}
 	if compared == 0 {
-		x.fail(unchecked, "%s", fmt.Sprintf("a digest of fs-verity only, which is not computed here"))
+		x.fail(unchecked, "a digest of fs-verity only, which is not computed here")
 	}
 	f.trust(x, &signerInfo{}, "")
 	return x

@@ -241,10 +241,6 @@ func (c *certificate) signedBy(issuer *certificate) (crypto.Hash, error) {
 	return verifyBytes(issuer.key, c.alg, 0, c.tbs, c.sig)
 }
 
-func (c *certificate) validAt(t time.Time) bool {
-	return !t.Before(c.notBefore) && !t.After(c.notAfter)
-}
-
 func (c *certificate) may(purpose string) bool {
 	if c.anyPurpose || purpose == "" {
 		return true

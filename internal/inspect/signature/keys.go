@@ -2,7 +2,8 @@ package signature
 
 import (
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // signatures of old files are made with it
+	//lint:ignore SA1019 signatures of old files are made with it
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	_ "crypto/md5" // links the digests that signatures use
