@@ -176,6 +176,50 @@ func (g *growing) recorded(ctx context.Context, before []byte, observations []in
 	return 0, nil
 }
 
+// joined records a batch of what two inputs tell together, and returns how many it recorded. When either has grown there is more of it, anywhere among what
+// there was: so each of these observations leaves a mark of its own.
+func (g *growing) joined(ctx context.Context, rec Recorder, id []byte, observations []intel.Observation) (accepted int, err error) {
+	if g == nil {
+		repeated, err := rec.Record(ctx, id, observations)
+		if err != nil || repeated {
+			return 0, err
+		}
+		return len(observations), nil
+	}
+	names := make([]string, len(observations))
+	same := map[string]int{}
+	for i := range observations {
+		text, err := json.Marshal(observations[i])
+		if err != nil {
+			return 0, err
+		}
+		// Two that are alike are two.
+		sum := sha256.Sum256(text)
+		names[i] = fmt.Sprintf("joined %x %d", sum, same[string(sum[:])])
+		same[string(sum[:])]++
+	}
+	marks, err := g.rec.Marks(ctx, names)
+	if err != nil {
+		return 0, err
+	}
+	fresh := observations[:0]
+	raised := map[string]uint64{}
+	for i := range observations {
+		if marks[i] == 0 {
+			fresh = append(fresh, observations[i])
+			raised[names[i]] = 1
+		}
+	}
+	if len(fresh) == 0 {
+		return 0, nil
+	}
+	repeated, err := g.rec.RecordEnd(ctx, id, raised, fresh)
+	if err != nil || repeated {
+		return 0, err
+	}
+	return len(fresh), nil
+}
+
 // begins names what came before the first batch of an input: how it is read.
 func begins(how ...string) []byte {
 	sum := sha256.Sum256([]byte("begin\x00" + strings.Join(how, "\x00")))

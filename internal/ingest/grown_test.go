@@ -7,6 +7,8 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -215,5 +217,49 @@ func TestGrownOthers(t *testing.T) {
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestGrownJoined: what two logs of a folder tell together counts once, when one, the other or both have grown.
+func TestGrownJoined(t *testing.T) {
+	var files, requests []string
+	for i := range 60 {
+		at := fmt.Sprintf("%d.%06d", 1777622400+i, i)
+		files = append(files, fmt.Sprintf(`{"ts":%s,"fuid":"F%04d","id.orig_h":"10.0.0.5","id.resp_h":"198.51.100.7","md5":"%032x"}`+"\n", at, i, i%7+1))
+		requests = append(requests, fmt.Sprintf(`{"ts":%s,"uid":"C%d","id.orig_h":"10.0.0.5","id.resp_h":"198.51.100.7","id.resp_p":80,"host":"files.example.com","uri":"/%d","status_code":200,"resp_fuids":["F%04d"]}`+"\n", at, i, i, i))
+	}
+	take := func(s *store.Store, f, r int, swapped bool) *ingest.Summary {
+		t.Helper()
+		dir := t.TempDir()
+		names := [2]string{"a.log", "b.log"} // which is read first must not matter
+		if swapped {
+			names = [2]string{"b.log", "a.log"}
+		}
+		for i, lines := range [][]string{files[:f], requests[:r]} {
+			if err := os.WriteFile(filepath.Join(dir, names[i]), []byte(strings.Join(lines, "")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		im := ingest.Importer{Recorder: s}
+		sum, err := im.Import(t.Context(), []string{dir}, nil)
+		if err != nil || sum.Refused > 0 {
+			t.Fatalf("%+v %v", sum, err)
+		}
+		return sum
+	}
+	whole, grown := newStore(t), newStore(t)
+	once := take(whole, len(files), len(requests), false)
+	if once.Kinds["download"] != uint64(len(files)) {
+		t.Fatalf("%+v", once)
+	}
+	accepted := uint64(0)
+	for i, cut := range [][2]int{{1, 1}, {1, 20}, {20, 20}, {21, 22}, {45, 40}, {45, 60}, {60, 60}, {60, 60}} {
+		accepted += take(grown, cut[0], cut[1], i%2 == 1).Accepted
+	}
+	if accepted != once.Accepted {
+		t.Errorf("%d accepted, want %d", accepted, once.Accepted)
+	}
+	if diff := cmp.Diff(counts(t, whole, 7), counts(t, grown, 7)); diff != "" {
+		t.Errorf("hits (-once +grown):\n%s", diff)
 	}
 }

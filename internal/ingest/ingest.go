@@ -528,15 +528,12 @@ func (c *counting) flushJoined(ctx context.Context) error {
 			h.Write(second[:])
 			h.Write(binary.BigEndian.AppendUint64(nil, c.flush[with]))
 			c.flush[with]++
-			repeated, err := c.im.Recorder.Record(ctx, h.Sum(nil), slices.Clone(batch))
-			switch {
-			case err != nil:
+			accepted, err := c.grown.joined(ctx, c.im.Recorder, h.Sum(nil), slices.Clone(batch))
+			if err != nil {
 				return err
-			case repeated:
-				c.s.Repeated += uint64(len(batch))
-			default:
-				c.s.Accepted += uint64(len(batch))
 			}
+			c.s.Accepted += uint64(accepted)
+			c.s.Repeated += uint64(len(batch) - accepted)
 		}
 		delete(c.joined, with)
 	}
