@@ -85,4 +85,5 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.Deb:      readAr,
 	filetype.RPM:      readRPM,
 	filetype.CPIO:     readCPIO,
+	filetype.Cab:      readCab,
 }
