@@ -86,4 +86,9 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.RPM:      readRPM,
 	filetype.CPIO:     readCPIO,
 	filetype.Cab:      readCab,
+	filetype.Mail:     readMail,
+	filetype.Mbox:     readMbox,
+	filetype.OLE:      readCompound,
+	filetype.MSI:      readCompound,
+	filetype.MSG:      readCompound,
 }
