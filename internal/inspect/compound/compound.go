@@ -2,6 +2,7 @@
 package compound
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -255,4 +256,51 @@ func (f *File) Read(e *Entry, most int64) []byte {
 		s = binary.LittleEndian.Uint32(buf[int64(s)%per*4:])
 	}
 	return out[:min(int64(len(out)), most)]
+}
+
+// Stream gives a stream's bytes as they are read; it ends early when the file does not hold them all. What is kept in mini sectors is read at once,
+// and is empty when it is over most bytes.
+func (f *File) Stream(e *Entry, most int64) io.Reader {
+	switch {
+	case e.Kind != Stream:
+		return bytes.NewReader(nil)
+	case e.Size < f.cutoff:
+		if e.Size > most {
+			return bytes.NewReader(nil)
+		}
+		return bytes.NewReader(f.Read(e, e.Size))
+	}
+	// A chain that turns back on itself ends with the size, which is no larger than the file's.
+	return &stream{f: f, next: e.start, left: min(e.Size, f.size)}
+}
+
+type stream struct {
+	f    *File
+	next uint32
+	left int64
+	buf  []byte
+	out  []byte // of buf, not yet taken
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(s.out) == 0 {
+		if s.left <= 0 || s.next >= free {
+			return 0, io.EOF
+		}
+		if s.buf == nil {
+			s.buf = make([]byte, 1<<s.f.shift)
+		}
+		if err := s.f.sector(s.next, s.buf); err != nil {
+			return 0, err
+		}
+		s.out = s.buf[:min(s.left, int64(len(s.buf)))]
+		s.left -= int64(len(s.out))
+		s.next = s.f.next(s.next)
+	}
+	n := copy(p, s.out)
+	s.out = s.out[n:]
+	return n, nil
 }

@@ -2,6 +2,7 @@ package compound
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"testing"
 
@@ -28,6 +29,10 @@ func TestOpenOfRealFile(t *testing.T) {
 	for i := range f.Entries {
 		if e := &f.Entries[i]; e.Kind == Stream && int64(len(f.Read(e, e.Size))) != e.Size {
 			t.Errorf("%q is cut", e.Path)
+		} else if e.Kind == Stream {
+			if got, err := io.ReadAll(f.Stream(e, e.Size)); err != nil || !bytes.Equal(got, f.Read(e, e.Size)) {
+				t.Errorf("%q: as a stream it has %d bytes, %v", e.Path, len(got), err)
+			}
 		}
 	}
 }
@@ -48,6 +53,9 @@ func FuzzOpen(f *testing.F) {
 		for i := range file.Entries {
 			if got := file.Read(&file.Entries[i], 1<<30); len(got) > len(b) {
 				t.Fatalf("%d bytes of a file of %d", len(got), len(b))
+			}
+			if got, _ := io.ReadAll(file.Stream(&file.Entries[i], 1<<30)); len(got) > len(b) {
+				t.Fatalf("a stream of %d bytes in a file of %d", len(got), len(b))
 			}
 		}
 	})

@@ -51,6 +51,7 @@ const (
 	names     = "code.exe docs empty noise.bin one zeros"
 	files     = `find . -type f | LC_ALL=C sort | sed 's|^\./||' | `
 	holes     = "mkdir ../s; cp -r . ../s; rm ../s/zeros; truncate -s $(wc -c <zeros) ../s/zeros; cd ../s; tar cf - -S "
+	cabNames  = "code.exe docs/text.txt docs/ümläut.txt empty noise.bin one zeros"
 	longNamed = "a_very_long_name_of_a_member.o"
 )
 
@@ -118,6 +119,8 @@ func makers() map[string]made {
 		"xz-arm":           {filetype.XZ, "xz", "xz --arm=start=4096 --lzma2 -c code.exe", only("code.exe", "", 1)},
 		"xz-noise":         {filetype.XZ, "xz", "xz -c noise.bin", only("noise.bin", "", 1)},
 		"xz-empty":         {filetype.XZ, "xz", "xz -c empty", only("empty", "", 1)},
+		"cab-mszip":        {filetype.Cab, "gcab", "gcab -c -z ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
+		"cab-stored":       {filetype.Cab, "gcab", "gcab -c ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
 		"lzma":             {filetype.LZMA, "xz", "xz --format=lzma -c docs/text.txt", text},
 		"lzip":             {filetype.Lzip, "lzip", "lzip -c docs/text.txt; lzip -0 -c docs/text.txt", only("docs/text.txt", "", 2)},
 		"zstd":             {filetype.Zstd, "zstd", "zstd -qc docs/text.txt; zstd -q19c docs/text.txt", only("docs/text.txt", "", 2)},

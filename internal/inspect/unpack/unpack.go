@@ -85,4 +85,10 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.Deb:      readAr,
 	filetype.RPM:      readRPM,
 	filetype.CPIO:     readCPIO,
+	filetype.Cab:      readCab,
+	filetype.Mail:     readMail,
+	filetype.Mbox:     readMbox,
+	filetype.OLE:      readCompound,
+	filetype.MSI:      readCompound,
+	filetype.MSG:      readCompound,
 }
