@@ -284,6 +284,11 @@ func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) 
 
 // inside tells what is in a file.
 func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+	if unpack.Closed(typ.Format) {
+		if err := n.add("not opened: no reader opens files of the type %s", typ.Name); err != nil {
+			return err
+		}
+	}
 	opens := unpack.Opens(typ.Format)
 	if !opens && len(embedded) == 0 {
 		return nil

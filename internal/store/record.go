@@ -331,6 +331,16 @@ func (f *fact) relation(t *intel.Relation) {
 	}
 	end(&t.From, &t.To, forth)
 	end(&t.To, &t.From, back)
+	// A member that no machine saw is known by the name that it has in its container.
+	if member := t.To.Strongest(); t.Verb == intel.Contains && !member.IsZero() {
+		name := t.To.Name
+		if name == "" {
+			name = intel.BaseName(t.To.Path)
+		}
+		if name != "" {
+			f.putText(f.inFile(member), tagName, 0, name, "")
+		}
+	}
 }
 
 // web writes the row of the file, and the rows by which the URL, its host and its registered domain find the file again.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"spoor/internal/inspect/filetype"
 )
@@ -37,6 +38,13 @@ type Options struct {
 
 // Opens reports whether Each can open containers of a format.
 func Opens(f filetype.Format) bool { return readers[f] != nil }
+
+// holders are formats that hold files and that some reader may not open.
+var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
+	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex, filetype.NSIS}
+
+// Closed reports whether files of a format hold others that Each cannot open.
+func Closed(f filetype.Format) bool { return readers[f] == nil && slices.Contains(holders, f) }
 
 // Each calls yield with each member of the container of format f in the size bytes of r, in the container's order. Directories, links and
 // devices are left out. It returns yield's error as it is; a *Problem when the container cannot be read to its end (the members before it have
