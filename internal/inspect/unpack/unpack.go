@@ -96,6 +96,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.Cab:      readCab,
 	filetype.Mail:     readMail,
 	filetype.Mbox:     readMbox,
+	filetype.RTF:      readRTF,
 	filetype.OLE:      readCompound,
 	filetype.MSI:      readCompound,
 	filetype.MSG:      readCompound,
