@@ -29,7 +29,6 @@ type cabFolder struct {
 type cabFile struct {
 	size, from int64
 	folder     int
-	flags      uint16
 	name       string
 }
 

@@ -31,8 +31,7 @@ type lzxDecoder struct {
 	length   lzxCode
 	aligned  lzxCode
 	pretree  lzxCode
-	noLength bool // no code in the length tree
-	match    int  // bytes of a match that reach into the next frame
+	match    int // bytes of a match that reach into the next frame
 	distance int
 }
 
