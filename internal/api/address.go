@@ -212,8 +212,8 @@ func (a *api) addressReport(ctx context.Context, q *ask, kind addressKind, addre
 			return wire.Resolution{Ip: x.Value, FirstSeen: e.date(x.First.Time()), LastSeen: e.date(x.Last.Time()), HitsCount: x.Count}
 		})
 	}
-	if wanted["IpDnsResolutions"] { // names are kept with what they resolved to, not the other way round
-		report.IpDnsResolutions = []wire.DomainResolution{}
+	if wanted["IpDnsResolutions"] {
+		report.IpDnsResolutions = e.domainResolutions(facts.Domains, q.count)
 	}
 	return report, nil
 }
@@ -240,6 +240,18 @@ func (e encoder) hostedURLs(urls []intel.Row[intel.WebAddress], count int) []wir
 	}
 	slices.SortFunc(rows, func(x, y wire.HostedURL) int {
 		return cmp.Or(cmp.Compare(severity(x.Zone), severity(y.Zone)), -cmp.Compare(x.HitsCount, y.HitsCount), -cmp.Compare(x.LastSeen, y.LastSeen), strings.Compare(x.Url, y.Url))
+	})
+	return rows[:min(len(rows), count)]
+}
+
+func (e encoder) domainResolutions(domains []intel.Row[intel.WebAddress], count int) []wire.DomainResolution {
+	rows := make([]wire.DomainResolution, len(domains))
+	for i := range domains {
+		d := &domains[i]
+		rows[i] = wire.DomainResolution{Domain: d.Value.Host, Zone: zone(verdict.Address(d.Value.Listings)), FirstSeen: e.date(d.First.Time()), LastSeen: e.date(d.Last.Time()), HitsCount: d.Count}
+	}
+	slices.SortFunc(rows, func(x, y wire.DomainResolution) int {
+		return cmp.Or(cmp.Compare(severity(x.Zone), severity(y.Zone)), -cmp.Compare(x.HitsCount, y.HitsCount), -cmp.Compare(x.LastSeen, y.LastSeen), strings.Compare(x.Domain, y.Domain))
 	})
 	return rows[:min(len(rows), count)]
 }

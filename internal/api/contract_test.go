@@ -43,7 +43,7 @@ func TestClients(t *testing.T) {
 		{"enrichment: file", request{path: "/api/hash/" + knownSHA256 + "?count=1&format=json&sections=LicenseInfo%2CZone%2CFileGeneralInfo%2CDetectionsInfo%2CFileDownloadedFromUrls%2CIndustries%2CFileNames", token: soar},
 			"LicenseInfo.DayRequests LicenseInfo.DayQuota FileGeneralInfo FileNames.0.FileName DetectionsInfo.0.LastDetectDate DetectionsInfo.0.DetectionMethod FileDownloadedFromUrls.0.Url FileDownloadedFromUrls.0.Zone"},
 		{"enrichment: address", request{path: "/api/ip/192.0.2.9?count=1&format=json&sections=LicenseInfo%2CZone%2CIpGeneralInfo%2CFilesDownloadedFromIp%2CHostedUrls%2CIpWhoIs%2CIpDnsResolutions%2CIndustries", token: soar},
-			"LicenseInfo.DayRequests IpGeneralInfo FilesDownloadedFromIp HostedUrls IpDnsResolutions"},
+			"LicenseInfo.DayRequests IpGeneralInfo FilesDownloadedFromIp HostedUrls IpDnsResolutions.0.Domain IpDnsResolutions.0.Zone IpDnsResolutions.0.FirstSeen IpDnsResolutions.0.HitsCount"},
 		{"enrichment: domain", request{path: "/api/domain/evil.example?count=1&format=json&sections=LicenseInfo%2CZone%2CDomainGeneralInfo%2CDomainDnsResolutions%2CFilesDownloaded%2CFilesAccessed%2CIndustries", token: soar},
 			"LicenseInfo.DayRequests DomainDnsResolutions.0.Ip FilesAccessed.0.Md5 FilesAccessed.0.Zone FilesAccessed.0.Url FilesAccessed.0.FirstSeen FilesAccessed.0.LastSeen"},
 		{"a hosted URL", request{path: "/api/domain/cdn.example", token: soar}, "HostedUrls.0.Url HostedUrls.0.Zone HostedUrls.0.FirstSeen HostedUrls.0.LastSeen FilesDownloaded.0.Md5"},

@@ -176,4 +176,5 @@ type AddressFacts struct {
 	Accessed   []Row[Related]    // files that contacted it
 	URLs       []Row[WebAddress] // of a domain or IP address: URLs seen on it
 	IPs        []Row[string]     // of a domain: what it resolved to
+	Domains    []Row[WebAddress] // of an IP address: what resolved to it
 }

@@ -99,7 +99,7 @@ func (v *View) Address(ctx context.Context, a intel.Address) (*intel.AddressFact
 	v.stamps = append(v.stamps, v.s.changes.stamp(p))
 	f := &intel.AddressFacts{Address: a}
 	ranges := []kv.Range{{Partition: p, From: tagBound(tagListing), To: tagBound(tagListing + 1), Limit: 64}}
-	for _, t := range []byte{tagURL, tagIP, tagCame, tagContacted} {
+	for _, t := range []byte{tagURL, tagIP, tagCame, tagContacted, tagDomain} {
 		ranges = append(ranges, kv.Range{Partition: p, From: tagBound(t), To: tagBound(t + 1), Limit: v.s.hubs.scanBudget()})
 	}
 	groups := make([][]row, len(ranges))
@@ -135,7 +135,10 @@ func (v *View) Address(ctx context.Context, a intel.Address) (*intel.AddressFact
 	for i := range groups[2] {
 		f.IPs = append(f.IPs, intel.Row[string]{Value: groups[2][i].object, Tally: groups[2][i].tally})
 	}
-	related, err := v.related(ctx, groups[3:])
+	if f.Domains, err = v.addresses(ctx, groups[5]); err != nil {
+		return nil, err
+	}
+	related, err := v.related(ctx, groups[3:5])
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,7 @@ const (
 
 	tagURL        = 0x40 // of a host: object: URL
 	tagIP         = 0x41 // of a host: object: IP address it resolved to
+	tagDomain     = 0x45 // of an IP address: object: domain that resolved to it
 	tagCame       = 0x42 // of an address: detail: weak(1), always 0; object: file that came from it
 	tagContacted  = 0x43 // of an address: the same; file that contacted it
 	tagMemberFile = 0x44 // of a fuzzy hash, certificate or publication: the same; file that has it

@@ -363,6 +363,9 @@ func (f *fact) web(file intel.Hash, tag, back byte, url string, ips []string) {
 	}
 	for _, ip := range ips {
 		f.putText(f.inAddress(spaceHost, a.Host), tagIP, 0, ip, "")
+		if is, err := intel.ParseAddress(ip); err == nil && is.Host != a.Host {
+			f.putText(f.inAddress(spaceHost, is.Host), tagDomain, 0, a.Host, "")
+		}
 	}
 }
 

@@ -337,6 +337,8 @@ func TestAddress(t *testing.T) {
 	record(t, s, "1",
 		intel.Observation{Source: telemetry, Time: noon, File: hashes(sha256A), Fact: intel.Download{URL: "http://cdn.evil.example/a", IPs: []string{"192.0.2.7"}}},
 		intel.Observation{Source: telemetry, Time: noon, File: hashes(sha256B), Fact: intel.Access{URL: "http://evil.example/b"}},
+		intel.Observation{Source: telemetry, Time: noon.Add(time.Hour), File: hashes(sha256A), Fact: intel.Download{URL: "http://cdn.evil.example/a", IPs: []string{"192.0.2.7"}}},
+		intel.Observation{Source: telemetry, Time: noon, File: hashes(sha256B), Fact: intel.Access{URL: "192.0.2.8", IPs: []string{"192.0.2.8"}}},
 		intel.Observation{Source: telemetry, Address: "evil.example", Fact: intel.Listing{Feed: "f", Zone: intel.Red}})
 	for _, tt := range []struct {
 		address                           string
@@ -346,6 +348,8 @@ func TestAddress(t *testing.T) {
 		{"cdn.evil.example", 1, 0, 1, 1},
 		{"http://cdn.evil.example/a", 1, 0, 0, 1},
 		{"unseen.example", 0, 0, 0, 0},
+		{"192.0.2.7", 0, 0, 0, 0},
+		{"192.0.2.8", 0, 1, 1, 0},
 	} {
 		a, err := intel.ParseAddress(tt.address)
 		if err != nil {
@@ -354,6 +358,13 @@ func TestAddress(t *testing.T) {
 		f, err := s.View(intel.TLPRed).Address(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if tt.address == "192.0.2.7" {
+			if len(f.Domains) != 1 || f.Domains[0].Value.Host != "cdn.evil.example" || len(f.Domains[0].Value.Listings) != 1 || f.Domains[0].Count != 2 || f.Domains[0].First != intel.SecondsOf(noon) {
+				t.Errorf("resolved to %s: %+v", tt.address, f.Domains)
+			}
+		} else if len(f.Domains) > 0 {
+			t.Errorf("resolved to %s: %+v", tt.address, f.Domains)
 		}
 		got := []int{len(f.Downloaded), len(f.Accessed), len(f.URLs), len(f.Listings)}
 		if diff := cmp.Diff([]int{tt.downloaded, tt.accessed, tt.urls, tt.lists}, got); diff != "" {
