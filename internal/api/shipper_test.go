@@ -39,19 +39,60 @@ func rsyslogConfig(t *testing.T, dir, server, token string) string {
 	return fmt.Sprintf("global(workDirectory=%q)\n%s", dir, config)
 }
 
-// TestRealShipper points rsyslog, a shipper that Debian has, at the API through a connection that breaks off now and then, after the server
-// has answered, so that rsyslog sends again what was taken: each line counts once.
-func TestRealShipper(t *testing.T) {
-	daemon, err := exec.LookPath("rsyslogd")
+// filebeatConfig is the example of docs/arriving.md, for a log and a server of the test.
+func filebeatConfig(t *testing.T, dir, server, token string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/arriving.md")
 	if err != nil {
-		daemon = "/usr/sbin/rsyslogd" // not in everybody's path
-		if _, err := os.Stat(daemon); err != nil {
-			t.Skip("rsyslogd is not installed")
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(page), "### Winlogbeat and Filebeat\n\n```yaml\n")
+	config, _, end := strings.Cut(after, "```")
+	if !ok || !end {
+		t.Fatal("docs/arriving.md has no example for Filebeat")
+	}
+	for from, to := range map[string]string{"https://spoor.example.com:443": server, "TOKEN": token} {
+		if !strings.Contains(config, from) {
+			t.Fatalf("the example for Filebeat has no %s", from)
 		}
+		config = strings.ReplaceAll(config, from, to)
 	}
-	if modules, _ := filepath.Glob("/usr/lib/*/rsyslog/omelasticsearch.so"); len(modules) == 0 {
-		t.Skip("rsyslog's module for Elasticsearch is not installed")
-	}
+	return fmt.Sprintf("path: {home: %[1]q, data: %[1]q, logs: %[1]q}\nfilebeat.inputs:\n  - {type: log, paths: [%[3]q], scan_frequency: 1s}\n%[2]s", dir, config, filepath.Join(dir, "sysmon.json")) +
+		"output.elasticsearch.bulk_max_size: 100\noutput.elasticsearch.backoff: {init: 100ms, max: 1s}\nlogging: {level: warning, to_stderr: true, to_files: false}\n"
+}
+
+// TestRealShipper points real shippers at the API through a connection that breaks off now and then, after the server has answered, so that they send
+// again what was taken: each line counts once. rsyslog is what Debian has; Filebeat is run where SPOOR_FILEBEAT says that it is (docs/arriving.md).
+func TestRealShipper(t *testing.T) {
+	t.Run("rsyslog", func(t *testing.T) {
+		daemon, err := exec.LookPath("rsyslogd")
+		if err != nil {
+			daemon = "/usr/sbin/rsyslogd" // not in everybody's path
+			if _, err := os.Stat(daemon); err != nil {
+				t.Skip("rsyslogd is not installed")
+			}
+		}
+		if modules, _ := filepath.Glob("/usr/lib/*/rsyslog/omelasticsearch.so"); len(modules) == 0 {
+			t.Skip("rsyslog's module for Elasticsearch is not installed")
+		}
+		ships(t, "rsyslog.conf", rsyslogConfig, func(dir, config string) *exec.Cmd {
+			return exec.Command(daemon, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+		})
+	})
+	t.Run("Filebeat", func(t *testing.T) {
+		program := os.Getenv("SPOOR_FILEBEAT")
+		if program == "" {
+			t.Skip("SPOOR_FILEBEAT names no Filebeat")
+		}
+		ships(t, "filebeat.yml", filebeatConfig, func(dir, config string) *exec.Cmd {
+			return exec.Command(program, "run", "-e", "-c", config)
+		})
+	})
+}
+
+// ships runs a shipper on a log, until all of it has arrived.
+func ships(t *testing.T, file string, configure func(t *testing.T, dir, server, token string) string, command func(dir, config string) *exec.Cmd) {
+	t.Helper()
 	s := newServer(t, store.Options{})
 	token := s.token(t, access.NewToken{Account: "ship", Scopes: []access.Scope{access.Ingest}})
 	target, err := url.Parse(s.URL)
@@ -85,8 +126,7 @@ func TestRealShipper(t *testing.T) {
 		return path
 	}
 	write("sysmon.json", sysmonLog(0, n))
-	config := write("rsyslog.conf", rsyslogConfig(t, dir, proxy.URL, token))
-	cmd := exec.Command(daemon, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+	cmd := command(dir, write(file, configure(t, dir, proxy.URL, token)))
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
