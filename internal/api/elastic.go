@@ -132,10 +132,11 @@ type document struct {
 	item   bulkItem
 	own    bool // the sender gave the _id
 	data   []byte
+	sum    [sha256.Size]byte // of its content, where it has no id of its own
 }
 
 // bulk answers POST /elastic/_bulk and /elastic/{index}/_bulk. Each document counts once, however often and in whatever company it comes:
-// it is known by its index and _id, or by its own bytes when it has no _id. When the store cannot answer the whole request fails, and the
+// it is known by its index and _id, or by its own content when it has no _id. When the store cannot answer the whole request fails, and the
 // shipper sends it again.
 func (a *api) bulk(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
@@ -211,9 +212,22 @@ func (d *document) name(account string) string {
 		fmt.Fprintf(h, "elastic id\x00%s\x00%s\x00%s", account, d.item.Index, d.item.ID)
 	} else {
 		fmt.Fprintf(h, "elastic document\x00%s\x00", account)
-		h.Write(d.data)
+		h.Write(d.sum[:])
 	}
 	return string(h.Sum(nil))
+}
+
+// contentSum is of what a JSON text says, in whatever order its objects have their keys: Filebeat writes them in another one at each try.
+func contentSum(text []byte) [sha256.Size]byte {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) == nil {
+		if ordered, err := json.Marshal(v); err == nil {
+			text = ordered
+		}
+	}
+	return sha256.Sum256(text)
 }
 
 // readBulk reads the lines of a _bulk and hands the documents to take, some at a time.
@@ -295,8 +309,8 @@ func readBulk(body io.Reader, index string, take func([]document) error) error {
 				refuse("the document is not JSON")
 			}
 			if !d.own {
-				sum := sha256.Sum256(d.data)
-				d.item.ID = fmt.Sprintf("%x", sum[:10])
+				d.sum = contentSum(d.data)
+				d.item.ID = fmt.Sprintf("%x", d.sum[:10])
 			}
 			documents = append(documents, d)
 			size += len(d.data)

@@ -239,3 +239,27 @@ func TestBulkAtOnce(t *testing.T) {
 		t.Errorf("%d hits, want 200", got)
 	}
 }
+
+// TestBulkOrderOfKeys: a document whose keys come in another order, as Filebeat writes them at each try, is the same; one with another number is not.
+func TestBulkOrderOfKeys(t *testing.T) {
+	s := newServer(t, store.Options{})
+	send := func(around string) {
+		t.Helper()
+		document := strings.Replace(around, "LINE", quoted(sysmonStart(1)), 1)
+		if a := s.ask(t, request{method: "POST", path: "/elastic/logs/_bulk", body: strings.NewReader(bulkOf(`{"create":{}}`, document))}); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	for i, step := range []struct {
+		document string
+		hits     uint64
+	}{
+		{`{"message":LINE,"log":{"offset":12345678901234567890,"file":{"path":"/a"}},"ecs":{"version":"1.12.0"}}`, 1},
+		{`{"ecs":{"version":"1.12.0"},"log":{"file":{"path":"/a"},"offset":12345678901234567890},"message":LINE}`, 1},
+		{`{"ecs":{"version":"1.12.0"},"log":{"file":{"path":"/a"},"offset":12345678901234567891},"message":LINE}`, 2},
+	} {
+		if send(step.document); s.hits(t) != step.hits {
+			t.Errorf("after %d: %d hits, want %d", i+1, s.hits(t), step.hits)
+		}
+	}
+}
