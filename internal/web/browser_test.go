@@ -222,6 +222,8 @@ func (b *tab) withoutScript(t *testing.T) {
 // tabThrough holds that Tab reaches everything on the page that does something, and that the focus is seen where it is.
 func (b *tab) tabThrough(t *testing.T, name string) {
 	t.Helper()
+	// A key that comes before the page has given the focus keeps it from doing so, and the console says that.
+	b.awaits(t, `(e => !e || document.activeElement === e)(document.querySelector("[autofocus]"))`)
 	const things = `[...document.querySelectorAll("a[href], button, input:not([type=hidden]), textarea, summary, [tabindex]")].filter(e => e.getClientRects().length && e.checkVisibility())`
 	n := evaluate[int](t, b, things+`.length`)
 	type stop struct {
