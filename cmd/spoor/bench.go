@@ -18,6 +18,7 @@ import (
 	"spoor/internal/ingest"
 	"spoor/internal/intel"
 	"spoor/internal/source"
+	"spoor/internal/worker"
 )
 
 func newBench() *cobra.Command {
@@ -106,10 +107,24 @@ func importApart(ctx context.Context, dir string, in bench.Input) (memory int64,
 		line = append(line, "--zone", intel.Green.String())
 	}
 	c := exec.CommandContext(ctx, self, line...)
-	if out, err := c.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, bytes.TrimSpace(out[max(0, len(out)-1000):]))
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		return 0, err
 	}
-	return peakMemory(c.ProcessState), nil
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(out.Bytes()[max(0, out.Len()-1000):]))
+			}
+			return memory, err
+		case <-time.After(20 * time.Millisecond):
+			memory = max(memory, worker.PeakMemoryOf(c.Process.Pid))
+		}
+	}
 }
 
 func printResults(w io.Writer, results []bench.Result, asJSON bool) error {

@@ -107,3 +107,19 @@ func cpuTime(pid int) (time.Duration, error) {
 	}
 	return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ is 100 on every architecture that Go has
 }
+
+// PeakMemoryOf returns the most bytes of memory that a running process has held, 0 when that cannot be told. What the kernel tells of one that has
+// ended also counts what its parent held when it started it.
+func PeakMemoryOf(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kb, _ := strconv.ParseInt(fields[1], 10, 64) // 0 when it is no number
+			return kb << 10
+		}
+	}
+	return 0
+}

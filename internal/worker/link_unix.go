@@ -10,8 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -123,16 +121,4 @@ func (l *link) file(*request) (*os.File, error) {
 	f := l.files[0]
 	l.files = l.files[1:]
 	return f, nil
-}
-
-// peakMemory returns the most bytes of memory that a process held.
-func peakMemory(s *os.ProcessState) int64 {
-	u, ok := s.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
-	}
-	if runtime.GOOS == "darwin" {
-		return int64(u.Maxrss)
-	}
-	return int64(u.Maxrss) << 10
 }

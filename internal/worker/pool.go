@@ -63,7 +63,7 @@ type Pool struct {
 	peak  atomic.Int64 // of the children that have ended
 }
 
-// PeakMemory returns the most bytes of memory that a child held which has ended; 0 where that cannot be told.
+// PeakMemory returns the most bytes of memory that a child held which has ended by itself; 0 where that cannot be told.
 func (p *Pool) PeakMemory() int64 { return p.peak.Load() }
 
 // NewPool makes a pool; children start when they are needed.
@@ -218,6 +218,9 @@ func (c *child) closeScratch() {
 
 // end lets the child go: its socket is closed, which it takes for the end.
 func (c *child) end() {
+	if n := PeakMemoryOf(c.cmd.Process.Pid); n > c.pool.peak.Load() {
+		c.pool.peak.Store(n)
+	}
 	c.link.Close()
 	select {
 	case <-c.exited:
@@ -230,9 +233,6 @@ func (c *child) kill() {
 	c.broken = true
 	_ = c.cmd.Process.Kill() // fails only when it has ended
 	<-c.exited
-	if n := peakMemory(c.cmd.ProcessState); n > c.pool.peak.Load() {
-		c.pool.peak.Store(n)
-	}
 	c.link.Close()
 	c.closeScratch()
 }
