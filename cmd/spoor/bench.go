@@ -28,8 +28,8 @@ func newBench() *cobra.Command {
 		Use:   "bench [flags]",
 		Short: "Measure this machine, each figure beside its limit or peer",
 		Long: `Bench measures recording, importing and answering on data that it makes itself, each figure beside a peer that is measured in the
-same run or beside its limit, because machines differ. It needs about 10 GB of scratch space and ten minutes, with --quick a tenth of
-the data and under three minutes.
+same run or beside its limit, because machines differ. It needs about 10 GB of scratch space and twenty minutes, with --quick a tenth of
+the data and under five minutes.
 
 Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 		Example: `  spoor bench --quick
@@ -83,7 +83,7 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&o.Quick, "quick", false, "a tenth of the data, under three minutes")
+	cmd.Flags().BoolVar(&o.Quick, "quick", false, "a tenth of the data, under five minutes")
 	cmd.Flags().StringVar(&o.Dir, "dir", "", "scratch `DIR`ectory (the system's temporary one)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	_ = cmd.MarkFlagDirname("dir")
