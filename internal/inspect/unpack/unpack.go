@@ -100,4 +100,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.OLE:      readCompound,
 	filetype.MSI:      readCompound,
 	filetype.MSG:      readCompound,
+	filetype.ISO:      readISO,
+	filetype.XAR:      readXAR,
+	filetype.SquashFS: readSquashFS,
 }
