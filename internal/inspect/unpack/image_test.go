@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -216,4 +217,89 @@ func FuzzXAR(f *testing.F) {
 func FuzzSquashFS(f *testing.F) {
 	seeds(f, filetype.SquashFS)
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.SquashFS, b) })
+}
+
+// TestRealDMG compares a disk image of macOS with what 7-Zip unpacks of it, which names the partitions otherwise.
+func TestRealDMG(t *testing.T) {
+	path := filepath.Join(realdata.Path(t, "files", "relic-functest"), "dummy.dmg")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := list(t, filetype.DMG, b, Options{})
+	if err != nil {
+		t.Error(err)
+	}
+	out := t.TempDir()
+	run(t, out, "7z", "x", "-bd", "-y", "-tdmg", path)
+	nameless := func(in []entry) []entry {
+		for i := range in {
+			in[i].Path = ""
+		}
+		return sorted(in)
+	}
+	if diff := cmp.Diff(nameless(tree(t, out)), nameless(got)); diff != "" {
+		t.Errorf("members (-7z +ours):\n%s", diff)
+	}
+}
+
+// dmgOf is a disk image of one partition of runs, whose data stand at the file's beginning.
+func dmgOf(data []byte, sectors uint64, runs ...[5]uint64) []byte {
+	be := binary.BigEndian
+	table := make([]byte, dmgHead)
+	copy(table, "mish")
+	be.PutUint64(table[16:], sectors)
+	be.PutUint32(table[200:], uint32(len(runs)))
+	for _, r := range runs {
+		table = be.AppendUint32(table, uint32(r[0]))
+		table = append(table, 0, 0, 0, 0)
+		for _, v := range r[1:] {
+			table = be.AppendUint64(table, v)
+		}
+	}
+	plist := "<plist><dict><key>resource-fork</key><dict><key>blkx</key><array><dict><key>Data</key><data>" + base64.StdEncoding.EncodeToString(table) +
+		"</data><key>Name</key><string>disk (Apple_HFS : 1)</string></dict></array></dict></dict></plist>"
+	trailer := make([]byte, dmgTrailer)
+	copy(trailer, "koly\x00\x00\x00\x04")
+	be.PutUint64(trailer[0xd8:], uint64(len(data)))
+	be.PutUint64(trailer[0xe0:], uint64(len(plist)))
+	return append(append(bytes.Clone(data), plist...), trailer...)
+}
+
+// TestDMG holds what each kind of run gives, and what is told of one that cannot be read.
+func TestDMG(t *testing.T) {
+	content := sources(2)["noise.bin"][:2*dmgSector]
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	w.Write(content)
+	w.Close()
+	data := append(bytes.Clone(content), z.Bytes()...)
+	raw, packed := [5]uint64{dmgRaw, 0, 2, 0, 2 * dmgSector}, [5]uint64{dmgZlib, 2, 2, 2 * dmgSector, uint64(z.Len())}
+	const name = "disk (Apple_HFS : 1)"
+	twice := append(bytes.Clone(content), content...)
+	for label, c := range map[string]struct {
+		b    []byte
+		want entry
+	}{
+		"whole": {dmgOf(data, 7, raw, packed, [5]uint64{dmgZero, 4, 3}, [5]uint64{dmgEndOfRuns, 7}),
+			entry{Path: name, Size: 7 * dmgSector, SHA256: sum(append(bytes.Clone(twice), make([]byte, 3*dmgSector)...))}},
+		"short":  {dmgOf(data, 7, raw, packed), entry{Path: name, Size: 4 * dmgSector, SHA256: sum(twice), Err: "dmg: member " + name + ": the data ends too early"}},
+		"LZFSE":  {dmgOf(data, 2, [5]uint64{dmgLZFSE, 0, 2, 0, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": its compression, LZFSE, is not read"}},
+		"beyond": {dmgOf(data, 2, [5]uint64{dmgRaw, 0, 2, 1 << 40, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": the data ends too early"}},
+		"order":  {dmgOf(data, 2, [5]uint64{dmgRaw, 1, 2, 0, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": the runs are out of order"}},
+	} {
+		if got := filetype.Detect(bytes.NewReader(c.b), int64(len(c.b))); got.Format != filetype.DMG {
+			t.Errorf("%s: detected as %q", label, got.Format)
+		}
+		got, err := list(t, filetype.DMG, c.b, Options{})
+		if diff := cmp.Diff([]entry{c.want}, got); diff != "" || err != nil {
+			t.Errorf("%s: %v, members (-want +got):\n%s", label, err, diff)
+		}
+	}
+}
+
+func FuzzDMG(f *testing.F) {
+	f.Add(dmgOf([]byte("abc"), 2, [5]uint64{dmgRaw, 0, 1, 0, 3}, [5]uint64{dmgZero, 1, 1}))
+	f.Add(dmgOf([]byte("BZh9"), 2, [5]uint64{dmgBzip2, 0, 1, 0, 4}, [5]uint64{dmgXZ, 1, 1, 0, 4}))
+	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.DMG, b) })
 }

@@ -102,5 +102,6 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.MSG:      readCompound,
 	filetype.ISO:      readISO,
 	filetype.XAR:      readXAR,
+	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
 }
