@@ -47,7 +47,22 @@ func seven(args string) string {
 	return "7z a -bd -mx=1 -mmt=1 " + args + " ../x . >/dev/null; cat ../x*; rm ../x*"
 }
 
+func xar(compression string) string {
+	return "bsdtar --format=xar --options xar:compression=" + compression + " -cf ../x " + names + "; cat ../x; rm ../x"
+}
+
+func squash(args string) string {
+	return "mksquashfs . ../x.sq -quiet -no-progress -noappend -nopad -all-time 1 -mkfs-time 1 " + args + " >/dev/null; cat ../x.sq; rm ../x.sq"
+}
+
+// isoPlain is what an image without names of either kind holds of two sources.
+func isoPlain(sources map[string][]byte) []entry {
+	return sorted(append(only("code.exe", "CODE.EXE", 1)(sources), only("one", "ONE", 1)(sources)...))
+}
+
 const (
+	iso       = "genisoimage -quiet -no-pad -input-charset utf-8 "
+	isoNames  = "code.exe one"
 	names     = "code.exe docs empty noise.bin one zeros"
 	files     = `find . -type f | LC_ALL=C sort | sed 's|^\./||' | `
 	holes     = "mkdir ../s; cp -r . ../s; rm ../s/zeros; truncate -s $(wc -c <zeros) ../s/zeros; cd ../s; tar cf - -S "
@@ -121,6 +136,20 @@ func makers() map[string]made {
 		"xz-empty":         {filetype.XZ, "xz", "xz -c empty", only("empty", "", 1)},
 		"cab-mszip":        {filetype.Cab, "gcab", "gcab -c -z ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
 		"cab-stored":       {filetype.Cab, "gcab", "gcab -c ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
+		"iso-plain":        {filetype.ISO, "genisoimage", iso + "-l " + isoNames, isoPlain},
+		"iso-joliet":       {filetype.ISO, "genisoimage", iso + "-J .", all},
+		"iso-rock":         {filetype.ISO, "genisoimage", iso + "-R .", all},
+		"iso-both":         {filetype.ISO, "genisoimage", iso + "-J -R .", all},
+		"xar":              {filetype.XAR, "bsdtar", xar("gzip"), all},
+		"xar-bzip2":        {filetype.XAR, "bsdtar", xar("bzip2"), all},
+		"xar-stored":       {filetype.XAR, "bsdtar", xar("none"), all},
+		"xar-lzma":         {filetype.XAR, "bsdtar", xar("lzma"), all},
+		"xar-xz":           {filetype.XAR, "bsdtar", xar("xz"), all},
+		"squashfs-gzip":    {filetype.SquashFS, "mksquashfs", squash("-comp gzip"), all},
+		"squashfs-xz":      {filetype.SquashFS, "mksquashfs", squash("-comp xz -Xbcj x86 -b 4096"), all},
+		"squashfs-zstd":    {filetype.SquashFS, "mksquashfs", squash("-comp zstd"), all},
+		"squashfs-lz4":     {filetype.SquashFS, "mksquashfs", squash("-comp lz4 -b 4096"), all},
+		"squashfs-stored":  {filetype.SquashFS, "mksquashfs", squash("-noI -noD -noF -no-fragments -b 4096"), all},
 		"lzma":             {filetype.LZMA, "xz", "xz --format=lzma -c docs/text.txt", text},
 		"lzip":             {filetype.Lzip, "lzip", "lzip -c docs/text.txt; lzip -0 -c docs/text.txt", only("docs/text.txt", "", 2)},
 		"zstd":             {filetype.Zstd, "zstd", "zstd -qc docs/text.txt; zstd -q19c docs/text.txt", only("docs/text.txt", "", 2)},

@@ -100,4 +100,8 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.OLE:      readCompound,
 	filetype.MSI:      readCompound,
 	filetype.MSG:      readCompound,
+	filetype.ISO:      readISO,
+	filetype.XAR:      readXAR,
+	filetype.DMG:      readDMG,
+	filetype.SquashFS: readSquashFS,
 }
