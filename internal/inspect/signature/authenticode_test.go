@@ -425,3 +425,26 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// What stands in the unused places of a compound file's header must not hide its signature.
+func TestCompoundHeader(t *testing.T) {
+	b, err := os.ReadFile(realdata.Path(t, "files", "relic-functest", "dummy.msi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := func() int {
+		f := &file{r: &guarded{r: bytes.NewReader(b)}, size: int64(len(b))}
+		c, err := f.compound()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(c.entries)
+	}
+	want := entries()
+	for _, slot := range []int{1, 10, 108} {
+		copy(b[76+4*slot:], "\xe3\xff\xff\xff") // a sector far beyond the file
+		if got := entries(); got != want {
+			t.Errorf("%d entries, not %d", got, want)
+		}
+	}
+}

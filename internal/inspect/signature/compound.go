@@ -58,11 +58,13 @@ func (f *file) compound() (*compound, error) {
 	sectors := f.size/c.sector + 1
 
 	// The list of the sectors of the allocation table: 109 in the header, the rest in sectors of their own.
+	// No more are taken than the file has sectors to tell of: the list may bite its tail, and what stands in unused places is no fault.
+	need := sectors/(c.sector/4) + 1
 	var list []uint32
-	for i := range 109 {
+	for i := range min(109, need) {
 		list = append(list, le.Uint32(head[76+4*i:]))
 	}
-	for next, n := le.Uint32(head[68:]), int64(0); next < endOfChain && n < sectors; n++ {
+	for next := le.Uint32(head[68:]); next < endOfChain && int64(len(list)) < need; {
 		b, err := c.read(next)
 		if err != nil {
 			break
@@ -73,12 +75,9 @@ func (f *file) compound() (*compound, error) {
 		next = le.Uint32(b[len(b)-4:])
 	}
 	for _, s := range list {
-		if s >= endOfChain-1 || int64(len(c.fat)) > sectors+c.sector {
-			continue
-		}
 		b, err := c.read(s)
 		if err != nil {
-			return nil, errCompound
+			continue
 		}
 		for i := 0; i < len(b); i += 4 {
 			c.fat = append(c.fat, le.Uint32(b[i:]))
