@@ -20,6 +20,7 @@ import (
 	"spoor/internal/dossier"
 	"spoor/internal/inspect"
 	"spoor/internal/inspect/signature"
+	"spoor/internal/inspect/unpack"
 	"spoor/internal/intel"
 	"spoor/internal/scan"
 	"spoor/internal/store"
@@ -41,9 +42,6 @@ type inspection struct {
 }
 
 const defaultWorkerMemory = "512MiB"
-
-// usualPasswords open most of the encrypted archives that samples travel in.
-var usualPasswords = []string{"infected", "malware", "virus", "password", "infected666", "novirus", "1234", "12345", "123456"}
 
 func (o *inspection) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -104,7 +102,7 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 			}
 		}
 	}
-	c.Passwords = append(c.Passwords, usualPasswords...)
+	c.Passwords = append(c.Passwords, unpack.DefaultPasswords...)
 	closeScan := func() {}
 	if o.rules != "" || o.clamd != "" {
 		sc := scan.Config{Rules: o.rules, Clamd: o.clamd, Log: log}

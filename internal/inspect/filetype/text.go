@@ -228,6 +228,7 @@ var (
 func language(t string) Type {
 	body := strings.TrimLeft(t, " \t\r\n")
 	low := strings.ToLower(body[:min(len(body), 512)])
+	whole := strings.ToLower(t)
 	switch {
 	case strings.HasPrefix(t, "#!"):
 		line, _, _ := strings.Cut(t[2:], "\n")
@@ -254,9 +255,9 @@ func language(t string) Type {
 		return Type{Mail, "mail message", "EML"}
 	case strings.HasPrefix(low, "<?php") || strings.HasPrefix(low, "<?\n") || strings.HasPrefix(low, "<?="):
 		return script("PHP", "PHP")
-	case phpTag.in(t, strings.ToLower(t)):
+	case phpTag.in(t, whole):
 		return script("PHP", "PHP")
-	case htaTag.in(t, strings.ToLower(t)):
+	case htaTag.in(t, whole):
 		return script("HTA", "HTA")
 	case strings.HasPrefix(low, "<?xml") || strings.HasPrefix(low, "<"):
 		if k := markup(body); k.Format != Unknown {

@@ -4,7 +4,7 @@ package unpack
 var DefaultPasswords = []string{
 	"infected", "malware", "virus", "password", "infected!", "Infected", "INFECTED", "novirus", "novirusthanks", "dangerous", "danger", "suspicious",
 	"sample", "samples", "malicious", "test", "abuse", "archive", "1234", "12345", "123456", "123", "123456789", "0000", "1111", "2023", "2024",
-	"2025", "2026", "admin", "root", "pass", "passwd", "secret", "setup", "open", "crack", "github", "www", "infected123", "infect", "demo", "0", "1",
+	"2025", "2026", "admin", "root", "pass", "passwd", "secret", "setup", "open", "crack", "github", "www", "infected123", "infected666", "infect", "demo", "0", "1",
 }
 
 // maxRounds bounds what trying passwords may cost in one container, in hash rounds: about ten seconds of one core.
