@@ -69,11 +69,13 @@ func Serve() error {
 			return err
 		}
 		sum, err := i.Inspect(context.Background(), inspect.File{ReaderAt: f, Size: r.Size, Name: r.Name}, r.Now, func(o intel.Observation) error {
-			b, err := json.Marshal(o)
+			b, err := o.MarshalJSON()
 			if err != nil {
 				return err
 			}
-			return send(&answer{Observation: b})
+			_ = out.WriteByte(observed) // bufio keeps its error
+			_, err = out.Write(append(b, '\n'))
+			return err
 		})
 		f.Close()
 		end := &answer{Done: &sum}

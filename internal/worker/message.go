@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/json"
 	"time"
 
 	"spoor/internal/inspect"
@@ -26,13 +25,16 @@ type request struct {
 	Now  time.Time `json:"now"`
 }
 
+// observed begins a line of a child that is an observation, which follows; any other line is an answer. Observations are nearly all that is said, and
+// one in an answer would be read twice.
+const observed = 'o'
+
 // answer is a message from a child: one of its fields.
 type answer struct {
-	Ready       []string         `json:"ready,omitempty"` // the guards that hold, once, at first
-	Observation json.RawMessage  `json:"observation,omitempty"`
-	Scan        *scan            `json:"scan,omitempty"` // waits for a verdict
-	Done        *inspect.Summary `json:"done,omitempty"`
-	Failed      string           `json:"failed,omitempty"` // the file could not be read at all
+	Ready  []string         `json:"ready,omitempty"` // the guards that hold, once, at first
+	Scan   *scan            `json:"scan,omitempty"`  // waits for a verdict
+	Done   *inspect.Summary `json:"done,omitempty"`
+	Failed string           `json:"failed,omitempty"` // the file could not be read at all
 }
 
 // scan asks the parent to scan what the child has laid into the scratch of a level; -1 is the file itself.

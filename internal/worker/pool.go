@@ -294,13 +294,8 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 		if err != nil {
 			return stop(err)
 		}
-		var a answer
-		if err := json.Unmarshal(line, &a); err != nil {
-			return stop(fmt.Errorf("it speaks nonsense: %w", err))
-		}
-		switch {
-		case a.Observation != nil:
-			o, err := intel.ParseObservation(a.Observation)
+		if len(line) > 0 && line[0] == observed {
+			o, err := intel.ParseObservation(line[1:])
 			if err == nil && !told(o.Fact) {
 				err = fmt.Errorf("it tells a %s, which no bytes can", o.Fact.Kind())
 			}
@@ -314,6 +309,13 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 				c.kill() // it is in the middle of something
 				return r, err
 			}
+			continue
+		}
+		var a answer
+		if err := json.Unmarshal(line, &a); err != nil {
+			return stop(fmt.Errorf("it speaks nonsense: %w", err))
+		}
+		switch {
 		case a.Scan != nil:
 			if err := c.scan(limited, f, size, a.Scan); err != nil {
 				return stop(err)

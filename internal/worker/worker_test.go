@@ -84,13 +84,13 @@ func child1(how string) error {
 		panic("index out of range [7] with length 3")
 	case "chatter":
 		for {
-			say(answer{Scan: nil, Observation: []byte(`{"file":{"md5":"` + strings.Repeat("0", 31) + `1"},"source":{"type":"inspection","name":"x"},"attribute":{"name":"type","value":"x"}}`)})
+			fmt.Fprintln(l, `o{"file":{"md5":"`+strings.Repeat("0", 31)+`1"},"source":{"type":"inspection","name":"x"},"attribute":{"name":"type","value":"x"}}`)
 		}
 	case "nonsense":
 		fmt.Fprintln(l, "{")
 		time.Sleep(time.Hour)
 	case "liar":
-		say(answer{Observation: []byte(`{"file":{"md5":"` + strings.Repeat("0", 31) + `1"},"source":{"type":"inspection","name":"x"},"listing":{"feed":"x","zone":"green"}}`)})
+		fmt.Fprintln(l, `o{"file":{"md5":"`+strings.Repeat("0", 31)+`1"},"source":{"type":"inspection","name":"x"},"listing":{"feed":"x","zone":"green"}}`)
 		time.Sleep(time.Hour)
 	case "rights":
 		var got []string

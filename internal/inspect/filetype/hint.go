@@ -7,53 +7,154 @@ import (
 	"strings"
 )
 
-// hint is an expression that speaks for a language. Expressions are slow and mostly not there, so texts are looked for first, one of which is in
-// whatever the expression matches.
+// hint is an expression that speaks for a language. An expression tried at every place of a text is slow; so each is tried only where it can begin:
+// at the lines that begin with a byte of its own, or where a text stands that all its matches begin with.
 type hint struct {
-	re     *regexp.Regexp
-	oneOf  []string // in lower case; empty when there is none to look for
-	weight int
+	expression string
+	weight     int
+
+	begins [256]bool // what the first byte of a match can be
+	lines  bool      // every match begins a line, or follows the space that does
+	indent bool      // of those, the latter
+	texts  []string  // in lower case: every match begins with one of them; nil when there are none, or too short ones
+	at     *regexp.Regexp
+	// For what has no such beginning.
+	whole *regexp.Regexp
 }
 
+// newHint makes one of an expression, which must not match nothing at all.
 func newHint(expression string, weight int) hint {
-	h := hint{re: regexp.MustCompile(expression), weight: weight}
-	if tree, err := syntax.Parse(expression, syntax.Perl); err == nil {
-		h.oneOf = oneOf(tree.Simplify())
+	h := hint{expression: expression, weight: weight}
+	tree, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		panic(err) // an expression of ours
+	}
+	rest := parts(tree)
+	if rest[0].Op == syntax.OpBeginLine {
+		h.lines = true
+		if rest = rest[1:]; len(rest) > 1 && isSpaces(rest[0]) {
+			h.indent, rest = true, rest[1:]
+		}
+	}
+	tree = &syntax.Regexp{Op: syntax.OpConcat, Flags: tree.Flags, Sub: rest}
+	if h.first(tree) {
+		panic("an expression that matches nothing: " + expression)
+	}
+	// The byte before a match is there for \b to look at; see look.
+	h.at = regexp.MustCompile(`\A(?s:.)(?:` + tree.String() + `)`)
+	h.texts = prefixes(tree)
+	if h.lines {
+		return h
+	}
+	if len(h.texts) == 0 || shortest(h.texts) < 2 {
+		h.texts = nil
+		if n := len(slices.DeleteFunc(slices.Clone(h.begins[:]), func(b bool) bool { return !b })); n > 8 {
+			h.whole = regexp.MustCompile(expression)
+		}
 	}
 	return h
 }
 
-// may reports whether the expression can match a text. small is the text in lower case.
-func (h *hint) may(small string) bool {
-	return len(h.oneOf) == 0 || slices.ContainsFunc(h.oneOf, func(s string) bool { return strings.Contains(small, s) })
+// parts are those of a concatenation, or the expression itself.
+func parts(re *syntax.Regexp) []*syntax.Regexp {
+	for re.Op == syntax.OpCapture {
+		re = re.Sub[0]
+	}
+	if re.Op == syntax.OpConcat {
+		return re.Sub
+	}
+	return []*syntax.Regexp{re}
 }
 
-// in reports whether the expression matches t. small is t in lower case.
-func (h *hint) in(t, small string) bool { return h.may(small) && h.re.MatchString(t) }
+// isSpaces reports whether an expression is \s*.
+func isSpaces(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpStar && re.Sub[0].Op == syntax.OpCharClass && slices.Equal(re.Sub[0].Rune, []rune{'\t', '\n', '\f', '\r', ' ', ' '})
+}
 
-// oneOf returns texts one of which is in all that an expression matches, nil when there are none.
-func oneOf(re *syntax.Regexp) []string {
+// first marks what bytes a match of the expression can begin with, and reports whether it can be empty.
+func (h *hint) first(re *syntax.Regexp) (empty bool) {
+	mark := func(lo, hi rune) {
+		for c := lo; c <= min(hi, 0x7F); c++ {
+			h.begins[c] = true
+		}
+		if hi > 0x7F {
+			for c := 0x80; c < 0x100; c++ {
+				h.begins[c] = true
+			}
+		}
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		mark(re.Rune[0], re.Rune[0])
+		if s := string(re.Rune[0]); re.Flags&syntax.FoldCase != 0 {
+			h.begins[strings.ToUpper(s)[0]], h.begins[strings.ToLower(s)[0]] = true, true
+		}
+	case syntax.OpCharClass:
+		for i := 0; i < len(re.Rune); i += 2 {
+			mark(re.Rune[i], re.Rune[i+1])
+		}
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		mark(0, 0x80)
+	case syntax.OpCapture, syntax.OpPlus:
+		return h.first(re.Sub[0])
+	case syntax.OpRepeat:
+		return h.first(re.Sub[0]) || re.Min == 0
+	case syntax.OpStar, syntax.OpQuest:
+		h.first(re.Sub[0])
+		return true
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			if !h.first(sub) {
+				return false
+			}
+		}
+		return true
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			empty = h.first(sub) || empty
+		}
+		return empty
+	default: // \b, $ and their like
+		return true
+	}
+	return false
+}
+
+// prefixes returns texts, in lower case, one of which all matches of an expression begin with; nil when there are none.
+func prefixes(re *syntax.Regexp) []string {
 	switch re.Op {
 	case syntax.OpLiteral:
 		return []string{strings.ToLower(string(re.Rune))}
-	case syntax.OpCapture, syntax.OpPlus:
-		return oneOf(re.Sub[0])
-	case syntax.OpRepeat:
-		if re.Min > 0 {
-			return oneOf(re.Sub[0])
-		}
+	case syntax.OpCapture:
+		return prefixes(re.Sub[0])
 	case syntax.OpConcat:
-		var best []string
-		for _, sub := range re.Sub {
-			if found := oneOf(sub); len(found) > 0 && (best == nil || shortest(found) > shortest(best)) {
-				best = found
+		for i, sub := range re.Sub {
+			if sub.Op == syntax.OpWordBoundary {
+				continue
 			}
+			if sub.Op == syntax.OpQuest && i+1 < len(re.Sub) {
+				with, without := prefixes(sub.Sub[0]), prefixes(&syntax.Regexp{Op: syntax.OpConcat, Sub: re.Sub[i+1:]})
+				if len(with) == 0 || len(without) == 0 {
+					return nil
+				}
+				return append(with, without...)
+			}
+			all := prefixes(sub)
+			if len(all) > 0 && sub.Op == syntax.OpLiteral && i+1 < len(re.Sub) && re.Sub[i+1].Op == syntax.OpAlternate {
+				// "write-" and what may follow it.
+				if more := prefixes(re.Sub[i+1]); len(more) > 0 {
+					for k := range more {
+						more[k] = all[0] + more[k]
+					}
+					return more
+				}
+			}
+			return all
 		}
-		return best
 	case syntax.OpAlternate:
 		var all []string
 		for _, sub := range re.Sub {
-			found := oneOf(sub)
+			found := prefixes(sub)
 			if len(found) == 0 {
 				return nil
 			}
@@ -70,4 +171,89 @@ func shortest(texts []string) int {
 		n = min(n, len(s))
 	}
 	return n
+}
+
+// looked is a text that hints are looked for in.
+type looked struct {
+	text  string // it, after a line's end
+	small string // text with its ASCII letters in lower case, so that places are the same in both
+	lines []textLine
+}
+
+// longest is how much of a text, from the byte before it on, is looked at for one match: what an expression costs goes by it.
+const longest = 256
+
+// matches reports whether the expression matches at a place of a text.
+func (h *hint) matches(l *looked, at int) bool {
+	return h.at.MatchString(l.text[at-1 : min(at-1+longest, len(l.text))])
+}
+
+// textLine is where a line begins, and where the first byte stands that is no space, which may be on a later line.
+type textLine struct{ at, first int }
+
+func look(t string) looked {
+	l := looked{text: "\n" + t}
+	small := []byte(l.text)
+	for i, c := range small {
+		if 'A' <= c && c <= 'Z' {
+			small[i] = c + 'a' - 'A'
+		}
+	}
+	l.small = string(small)
+	for i := 0; i < len(t); {
+		n := strings.IndexByte(l.text[i+1:], '\n')
+		if n < 0 {
+			n = len(l.text) - i - 1
+		}
+		first := i + 1
+		for first < len(l.text) && (l.text[first] == ' ' || '\t' <= l.text[first] && l.text[first] <= '\r' && l.text[first] != '\v') {
+			first++
+		}
+		l.lines = append(l.lines, textLine{i + 1, first})
+		i += n + 1
+	}
+	return l
+}
+
+// in reports whether the expression matches a text.
+func (h *hint) in(l *looked) bool {
+	switch {
+	case h.whole != nil:
+		return h.whole.MatchString(l.text[1:])
+	case h.lines:
+		for _, line := range l.lines {
+			at := line.at
+			if h.indent {
+				at = line.first
+			}
+			if at >= len(l.text) || !h.begins[l.text[at]] {
+				continue
+			}
+			if h.texts != nil && !slices.ContainsFunc(h.texts, func(s string) bool { return strings.HasPrefix(l.small[at:], s) }) {
+				continue
+			}
+			if h.matches(l, at) {
+				return true
+			}
+		}
+	case h.texts != nil:
+		for _, s := range h.texts {
+			for i := 1; ; i++ {
+				n := strings.Index(l.small[i:], s)
+				if n < 0 {
+					break
+				}
+				if i += n; h.matches(l, i) {
+					return true
+				}
+			}
+		}
+	default:
+		for i := 1; i < len(l.text); i++ {
+			if h.begins[l.text[i]] && h.matches(l, i) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -228,7 +228,7 @@ var (
 func language(t string) Type {
 	body := strings.TrimLeft(t, " \t\r\n")
 	low := strings.ToLower(body[:min(len(body), 512)])
-	whole := strings.ToLower(t)
+	all := look(t)
 	switch {
 	case strings.HasPrefix(t, "#!"):
 		line, _, _ := strings.Cut(t[2:], "\n")
@@ -255,9 +255,9 @@ func language(t string) Type {
 		return Type{Mail, "mail message", "EML"}
 	case strings.HasPrefix(low, "<?php") || strings.HasPrefix(low, "<?\n") || strings.HasPrefix(low, "<?="):
 		return script("PHP", "PHP")
-	case phpTag.in(t, whole):
+	case phpTag.in(&all):
 		return script("PHP", "PHP")
-	case htaTag.in(t, whole):
+	case htaTag.in(&all):
 		return script("HTA", "HTA")
 	case strings.HasPrefix(low, "<?xml") || strings.HasPrefix(low, "<"):
 		if k := markup(body); k.Format != Unknown {
@@ -275,33 +275,17 @@ func language(t string) Type {
 	if len(t) < 8 {
 		return Type{}
 	}
-	t = t[:min(len(t), 4<<10)]
-	small := strings.ToLower(t)
+	l := look(t[:min(len(t), 4<<10)])
 	best, most := Type{}, 9
 	for i := range scriptLanguages {
-		l := &scriptLanguages[i]
-		// What could match at most is told by the texts alone; most languages are out by that.
-		score, more := 0, 0
-		var tried [32]bool
-		for k := range l.hints {
-			if h := &l.hints[k]; h.may(small) {
-				tried[k] = true
-				more += h.weight
-			}
-		}
-		for k := range l.hints {
-			if score+more <= most {
-				break
-			}
-			if h := &l.hints[k]; tried[k] {
-				more -= h.weight
-				if h.re.MatchString(t) {
-					score += h.weight
-				}
+		score := 0
+		for k := range scriptLanguages[i].hints {
+			if h := &scriptLanguages[i].hints[k]; h.in(&l) {
+				score += h.weight
 			}
 		}
 		if score > most {
-			best, most = l.Type, score
+			best, most = scriptLanguages[i].Type, score
 		}
 	}
 	return best

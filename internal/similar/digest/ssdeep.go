@@ -41,8 +41,7 @@ type SSDeepWriter struct {
 }
 
 type roller struct {
-	ring       [window]byte
-	at         int
+	last       uint64 // the bytes before, the newest in the lowest eight bits
 	h1, h2, h3 uint32
 }
 
@@ -68,42 +67,56 @@ func setLane(h *[4]uint64, i int, b byte) {
 
 // Write takes more of the bytes; it never fails.
 func (w *SSDeepWriter) Write(p []byte) (int, error) {
-	w.length += uint64(len(p))
-	h1, h2, h3, at := w.roll.h1, w.roll.h2, w.roll.h3, w.roll.at
-	mask := uint32(1)<<w.begin - 1
-	words := (w.end - w.begin + 7) / 8
-	full, half := w.full[0], w.half[0] // in registers; of more than eight block sizes the others follow in memory
-	for _, c := range p {
+	n := len(p)
+	w.length += uint64(n)
+	for len(p) > 0 {
+		to, highest := w.roll.next(p, 1<<w.begin-1)
+		w.hash(p[:to])
+		p = p[to:]
+		if highest >= 0 {
+			w.close(highest)
+		}
+	}
+	return n, nil
+}
+
+// next rolls over p to the next byte that ends a piece of a block size, of which mask has a bit for each smaller one. It returns how many bytes that
+// are, and the largest block size of which a piece ends there, or -1 when none does in p.
+func (r *roller) next(p []byte, mask uint32) (to, highest int) {
+	h1, h2, h3, last := r.h1, r.h2, r.h3, r.last
+	to, highest = len(p), -1
+	for i, c := range p {
 		h2 += window*uint32(c) - h1
-		h1 += uint32(c) - uint32(w.roll.ring[at])
-		w.roll.ring[at] = c
-		if at++; at == window {
-			at = 0
-		}
+		h1 += uint32(c) - uint32(byte(last>>(8*(window-1))))
 		h3 = h3<<5 ^ uint32(c)
-		c8 := uint64(c&0x3F) * lanes
-		full, half = step(full, c8), step(half, c8)
-		for i := 1; i < words; i++ {
-			w.full[i], w.half[i] = step(w.full[i], c8), step(w.half[i], c8)
-		}
-		if w.hasLast {
-			w.last = byte(step(uint64(w.last), uint64(c&0x3F)))
-		}
+		last = last<<8 | uint64(c)
 		// Divided by three without rest? Then the product with three's inverse is the quotient, else it is larger than any.
 		const inverse = 0xAAAAAAAB
 		multiple := (h1 + h2 + h3 + 1) * inverse
-		if multiple > 0x55555555 || multiple&mask != 0 || multiple == 0 {
-			continue
+		if multiple&mask == 0 && multiple <= 0x55555555 && multiple != 0 {
+			to, highest = i+1, bits.TrailingZeros32(multiple)
+			break
 		}
-		w.full[0], w.half[0] = full, half
-		w.close(bits.TrailingZeros32(multiple))
-		full, half = w.full[0], w.half[0]
-		mask = 1<<w.begin - 1
-		words = (w.end - w.begin + 7) / 8
 	}
-	w.full[0], w.half[0] = full, half
-	w.roll.h1, w.roll.h2, w.roll.h3, w.roll.at = h1, h2, h3, at
-	return len(p), nil
+	r.h1, r.h2, r.h3, r.last = h1, h2, h3, last
+	return to, highest
+}
+
+// hash adds bytes to the open piece of each block size.
+func (w *SSDeepWriter) hash(p []byte) {
+	for i := range (w.end - w.begin + 7) / 8 {
+		full, half := w.full[i], w.half[i]
+		for _, c := range p {
+			c8 := uint64(c&0x3F) * lanes
+			full, half = step(full, c8), step(half, c8)
+		}
+		w.full[i], w.half[i] = full, half
+	}
+	if w.hasLast {
+		for _, c := range p {
+			w.last = byte(step(uint64(w.last), uint64(c&0x3F)))
+		}
+	}
 }
 
 // close ends a piece of every block size up to the highest one.

@@ -127,13 +127,14 @@ func (w *TLSHWriter) Write(p []byte) (int, error) {
 	b, c, d, e := w.last[0], w.last[1], w.last[2], w.last[3]
 	sum, k := w.checksum, &w.buckets
 	for _, a := range p {
-		sum = pearson[pearson[pearson[salt0^a]^b]^sum]
-		k[pearson[pearson[pearson[salt2^a]^b]^c]]++
-		k[pearson[pearson[pearson[salt3^a]^b]^d]]++
-		k[pearson[pearson[pearson[salt5^a]^c]^d]]++
-		k[pearson[pearson[pearson[salt7^a]^c]^e]]++
-		k[pearson[pearson[pearson[salt11^a]^b]^e]]++
-		k[pearson[pearson[pearson[salt13^a]^d]^e]]++
+		x := first[a] ^ uint64(b)*(1|1<<8|1<<16|1<<24) ^ uint64(c)*(1<<32|1<<40) ^ uint64(d)<<48
+		sum = pearson[pearson[byte(x)]^sum]
+		k[pearson[pearson[byte(x>>8)]^c]]++
+		k[pearson[pearson[byte(x>>16)]^d]]++
+		k[pearson[pearson[byte(x>>24)]^e]]++
+		k[pearson[pearson[byte(x>>32)]^d]]++
+		k[pearson[pearson[byte(x>>40)]^e]]++
+		k[pearson[pearson[byte(x>>48)]^e]]++
 		b, c, d, e = a, b, c, d
 	}
 	w.last, w.checksum = [4]byte{b, c, d, e}, sum
@@ -199,6 +200,16 @@ const (
 	salt11 = 84
 	salt13 = 230
 )
+
+// first holds what the second step of each Pearson hash finds of the newest byte, eight bits for each salt.
+var first = func() (t [256]uint64) {
+	for a := range t {
+		for i, salt := range []int{salt0, salt2, salt3, salt11, salt5, salt7, salt13} {
+			t[a] |= uint64(pearson[salt^a]) << (8 * i)
+		}
+	}
+	return t
+}()
 
 // pearson is the permutation of P. K. Pearson, "Fast hashing of variable-length text strings", CACM 33(6), 1990.
 var pearson = [256]byte{
