@@ -99,7 +99,7 @@ func searchTLSH(ctx context.Context, o *Options, dir string, n int) ([]Result, e
 	}
 	results := []Result{
 		below(fmt.Sprintf("TLSH within 30 among %d M, mean", million), near, "ms", limit),
-		told(fmt.Sprintf("TLSH within 100 among %d M, mean", million), far, "ms"),
+		below(fmt.Sprintf("TLSH within 100 among %d M, mean", million), far, "ms", limit),
 		told(fmt.Sprintf("memory of an index of %d M TLSH, for each", million), memory, "bytes"),
 	}
 	if million > 1 {
