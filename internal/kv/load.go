@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"sync"
 )
 
@@ -123,4 +124,56 @@ func (h *Holds) give(ids []string) {
 		}
 		delete(h.held, id)
 	}
+}
+
+// Held are the IDs that one load holds, for the engine's implementation of [Load].
+type Held struct {
+	Holds *Holds // the engine's
+	ids   map[string]bool
+	gives []func()
+}
+
+// Add does what [Load.Add] says of IDs around add, which adds the rows, unless the engine finds that some of the IDs were applied before.
+func (h *Held) Add(ctx context.Context, ids [][]byte, add func() (repeated []int, err error)) (repeated []int, err error) {
+	if err := CheckIDs(ids); err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if h.ids[string(id)] {
+			repeated = append(repeated, i)
+		}
+	}
+	if len(repeated) > 0 {
+		return repeated, nil
+	}
+	give, err := h.Holds.Take(ctx, len(h.ids) == 0, ids...)
+	if err != nil {
+		return nil, err
+	}
+	if repeated, err = add(); len(repeated) > 0 || err != nil {
+		give()
+		return repeated, err
+	}
+	h.gives = append(h.gives, give)
+	if h.ids == nil {
+		h.ids = map[string]bool{}
+	}
+	for _, id := range ids {
+		h.ids[string(id)] = true
+	}
+	return nil, nil
+}
+
+// Len is how many IDs the load holds.
+func (h *Held) Len() int { return len(h.ids) }
+
+// All yields the IDs, in no order.
+func (h *Held) All() iter.Seq[string] { return maps.Keys(h.ids) }
+
+// Give gives the IDs back.
+func (h *Held) Give() {
+	for _, give := range h.gives {
+		give()
+	}
+	h.gives = nil
 }

@@ -64,43 +64,18 @@ func (s *Store) Apply(ctx context.Context, b *kv.Batch) (bool, error) {
 var _ kv.Loader = (*Store)(nil)
 
 // NewLoad implements [kv.Loader].
-func (s *Store) NewLoad() kv.Load { return &load{s: s, ids: map[string]bool{}} }
+func (s *Store) NewLoad() kv.Load { return &load{s: s, held: kv.Held{Holds: &s.holds}} }
 
-// load is a load under way: what it will write, and the IDs that it holds.
+// load is a load under way: what it will write.
 type load struct {
 	s      *Store
-	ids    map[string]bool
-	give   []func()
+	held   kv.Held
 	writes []kv.Write
 }
 
 // Add implements [kv.Load].
 func (l *load) Add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
-	if err := kv.CheckIDs(ids); err != nil {
-		return nil, err
-	}
-	var own []int
-	for i, id := range ids {
-		if l.ids[string(id)] {
-			own = append(own, i)
-		}
-	}
-	if len(own) > 0 {
-		return own, nil
-	}
-	give, err := l.s.holds.Take(ctx, len(l.ids) == 0, ids...)
-	if err != nil {
-		return nil, err
-	}
-	if repeated, err = l.add(ctx, ids, rows); len(repeated) > 0 || err != nil {
-		give()
-		return repeated, err
-	}
-	l.give = append(l.give, give)
-	for _, id := range ids {
-		l.ids[string(id)] = true
-	}
-	return nil, nil
+	return l.held.Add(ctx, ids, func() ([]int, error) { return l.add(ctx, ids, rows) })
 }
 
 func (l *load) add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
@@ -137,7 +112,7 @@ func (l *load) Commit(ctx context.Context) error {
 	if err := l.s.usable(ctx); err != nil {
 		return err
 	}
-	for id := range l.ids {
+	for id := range l.held.All() {
 		l.s.batches[id] = true
 	}
 	l.s.merge(l.writes)
@@ -147,10 +122,7 @@ func (l *load) Commit(ctx context.Context) error {
 
 // Close implements [kv.Load].
 func (l *load) Close() {
-	for _, give := range l.give {
-		give()
-	}
-	l.give = nil
+	l.held.Give()
 }
 
 func (s *Store) usable(ctx context.Context) error {

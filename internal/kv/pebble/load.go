@@ -65,42 +65,18 @@ func (t *tables) create(kind string) (name string, f vfs.File, err error) {
 var _ kv.Loader = (*Store)(nil)
 
 // NewLoad implements [kv.Loader].
-func (s *Store) NewLoad() kv.Load { return &load{s: s, ids: map[string]bool{}} }
+func (s *Store) NewLoad() kv.Load { return &load{s: s, held: kv.Held{Holds: &s.holds}} }
 
 // load is a load under way.
 type load struct {
-	s     *Store
-	ids   map[string]bool // that it holds
-	gives []func()        // to give them back
-	runs  []*run
+	s    *Store
+	held kv.Held
+	runs []*run
 }
 
 // Add implements [kv.Load].
 func (l *load) Add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
-	if err := kv.CheckIDs(ids); err != nil {
-		return nil, err
-	}
-	for i, id := range ids {
-		if l.ids[string(id)] {
-			repeated = append(repeated, i)
-		}
-	}
-	if len(repeated) > 0 {
-		return repeated, nil
-	}
-	give, err := l.s.holds.Take(ctx, len(l.ids) == 0, ids...)
-	if err != nil {
-		return nil, err
-	}
-	if repeated, err = l.add(ctx, ids, rows); len(repeated) > 0 || err != nil {
-		give()
-		return repeated, err
-	}
-	l.gives = append(l.gives, give)
-	for _, id := range ids {
-		l.ids[string(id)] = true
-	}
-	return nil, nil
+	return l.held.Add(ctx, ids, func() ([]int, error) { return l.add(ctx, ids, rows) })
 }
 
 func (l *load) add(ctx context.Context, ids [][]byte, rows iter.Seq[kv.Write]) (repeated []int, err error) {
@@ -163,10 +139,8 @@ func (l *load) Close() {
 	for _, r := range l.runs {
 		r.remove(&l.s.tables)
 	}
-	for _, give := range l.gives {
-		give()
-	}
-	l.runs, l.gives = nil, nil
+	l.held.Give()
+	l.runs = nil
 }
 
 // build writes the tables, several at a time, and returns the names of all that it began.
@@ -207,7 +181,7 @@ type part struct{ from, to []byte }
 
 // parts cuts what was added into the rows of tables.
 func (l *load) parts(workers int) []part {
-	if len(l.runs) == 0 && len(l.ids) == 0 {
+	if len(l.runs) == 0 && l.held.Len() == 0 {
 		return nil
 	}
 	var all []piece
@@ -257,8 +231,8 @@ func (l *load) table(ctx context.Context, p part) (name string, err error) {
 }
 
 func (l *load) sortedIDs() [][]byte {
-	ids := make([][]byte, 0, len(l.ids))
-	for id := range l.ids {
+	ids := make([][]byte, 0, l.held.Len())
+	for id := range l.held.All() {
 		ids = append(ids, []byte(id))
 	}
 	slices.SortFunc(ids, bytes.Compare)
