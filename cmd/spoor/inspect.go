@@ -119,7 +119,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		return err
 	}
 	defer end()
-	rec, ask, closeStore, err := o.recorder()
+	rec, ask, seen, closeStore, err := o.recorder()
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,11 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			return err
 		}
 		defer f.Close()
-		if !o.again && ask != nil && o.place.data+o.place.server != "" {
+		if !o.again && seen != nil && o.place.data+o.place.server != "" {
 			if in.file, _, err = inspect.HashReader(f); err != nil {
 				return err
 			}
-			before, err := ask(ctx, in.file.SHA256, []dossier.Section{dossier.Inspection})
+			before, err := seen(ctx, in.file.SHA256, []dossier.Section{dossier.Inspection})
 			if err != nil {
 				return err
 			}
@@ -151,7 +151,9 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		}
 		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking}
 		switch {
+		case in.again && o.ndjson:
 		case in.again:
+			err = submit.RecordNames(ctx, rec, in.file, job)
 		case o.ndjson:
 			tell := func(o intel.Observation) error {
 				printing.Lock()
@@ -260,31 +262,32 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	return nil
 }
 
-// recorder returns where observations go and what answers from them: a store in memory when no place is given.
-func (o *inspectOptions) recorder() (ingest.Recorder, asker, func() error, error) {
+// recorder returns where observations go, what answers from them, and what answers those who may see what is recorded: a store in memory when no
+// place is given.
+func (o *inspectOptions) recorder() (rec ingest.Recorder, ask, seen asker, done func() error, err error) {
 	none := func() error { return nil }
 	switch {
 	case o.ndjson && o.place.data == "" && o.place.server == "":
-		return nil, nil, none, nil
+		return nil, nil, nil, none, nil
 	case o.place.server != "":
 		c, err := o.place.client()
 		if err != nil {
-			return nil, nil, none, err
+			return nil, nil, nil, none, err
 		}
 		ask, _, err := o.place.asker()
-		return remote{c}, ask, none, err
+		return remote{c}, ask, ask, none, err
 	case o.place.data != "":
 		s, err := openStore(o.place.data, quiet())
 		if err != nil {
-			return nil, nil, none, err
+			return nil, nil, nil, none, err
 		}
-		return s, storeAsker(s), s.Close, nil
+		return s, storeAsker(s, intel.TLPRed), storeAsker(s, o.marking), s.Close, nil
 	}
 	s, err := store.New(mem.New(), store.Options{})
 	if err != nil {
-		return nil, nil, none, err
+		return nil, nil, nil, none, err
 	}
-	return s, storeAsker(s), s.Close, nil
+	return s, storeAsker(s, intel.TLPRed), storeAsker(s, o.marking), s.Close, nil
 }
 
 // isInspected reports whether an answer says that this revision's readers have read the file.
