@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,7 +91,8 @@ Exit codes: 0 all read; 3 some could not be read, or were stopped; 2 misuse; 1 f
 
 // inspected is one file on its way.
 type inspected struct {
-	path   string
+	path   string // as it was named
+	stdin  string // the file that holds standard input, when it is that
 	size   int64
 	file   intel.Hashes
 	again  bool // it had been inspected before
@@ -134,7 +136,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetEscapeHTML(false)
 	one := func(ctx context.Context, in *inspected) error {
-		f, err := os.Open(in.path)
+		f, err := os.Open(cmp.Or(in.stdin, in.path))
 		if err != nil {
 			return err
 		}
@@ -150,6 +152,9 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			in.again = isInspected(before)
 		}
 		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking}
+		if in.stdin != "" {
+			job.Name = "" // nobody has told one
+		}
 		switch {
 		case in.again && o.ndjson:
 		case in.again:
@@ -312,7 +317,7 @@ func findFiles(ctx context.Context, paths []string, stdin io.Reader, pr *progres
 			if err := errors.Join(err, f.Close()); err != nil {
 				return nil, cleanup, fmt.Errorf("reading standard input: %w", err)
 			}
-			files = append(files, inspected{path: f.Name(), size: n, done: make(chan struct{})})
+			files = append(files, inspected{path: "-", stdin: f.Name(), size: n, done: make(chan struct{})})
 			continue
 		}
 		if _, err := os.Stat(root); err != nil {
@@ -330,6 +335,10 @@ func findFiles(ctx context.Context, paths []string, stdin io.Reader, pr *progres
 				if entry != nil && entry.IsDir() {
 					return fs.SkipDir
 				}
+				return nil
+			}
+			if path == root && !entry.IsDir() && !entry.Type().IsRegular() {
+				refuse(path, errors.New("neither a regular file nor a folder")) // it was asked for; below a folder such are passed over
 				return nil
 			}
 			if entry.Type().IsRegular() {
@@ -387,7 +396,11 @@ func (p *printer) file(in *inspected) error {
 		if len(in.report.DetectionsInfo) > 0 {
 			name = "  " + in.report.DetectionsInfo[0].DetectionName
 		}
-		_, err := fmt.Fprintf(p.w, "%s %s  %s  %d members  %s%s\n", p.zone(in.report.Zone, 7), in.file.SHA256, printable(in.path), in.result.Members, printable(typ), printable(name))
+		members := fmt.Sprintf("%d members", in.result.Members)
+		if in.again {
+			members = "inspected before"
+		}
+		_, err := fmt.Fprintf(p.w, "%s %s  %s  %s  %s%s\n", p.zone(in.report.Zone, 7), in.file.SHA256, printable(in.path), members, printable(typ), printable(name))
 		return err
 	}
 	return p.print(in.file.SHA256, in.report)
