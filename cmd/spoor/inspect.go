@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,6 +136,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	var printing sync.Mutex // of observations
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetEscapeHTML(false)
+	var members atomic.Int64 // told of until now
 	one := func(ctx context.Context, in *inspected) error {
 		f, err := os.Open(cmp.Or(in.stdin, in.path))
 		if err != nil {
@@ -151,7 +153,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			}
 			in.again = isInspected(before)
 		}
-		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking}
+		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking, Members: &members}
 		if in.stdin != "" {
 			job.Name = "" // nobody has told one
 		}
@@ -219,13 +221,29 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	}()
 	defer wg.Wait()
 	defer cancel()
-	start, bytes, members, stopped, before := time.Now(), int64(0), 0, 0, 0
+	start, bytes, stopped, before := time.Now(), int64(0), 0, 0
+	say := func(done int) {
+		took := time.Since(start)
+		left := ""
+		if bytes > 0 {
+			left = fmt.Sprintf(", %s left", time.Duration(float64(took)/float64(bytes)*float64(total-bytes)).Round(time.Second))
+		}
+		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s%s", done, len(files), members.Load(), float64(done)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	terminal := isTerminal(cmd.OutOrStdout())
 	for i := range files {
 		in := &files[i]
-		select {
-		case <-in.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		for waits := true; waits; {
+			select {
+			case <-in.done:
+				waits = false
+			case <-tick.C:
+				say(i)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		<-ahead
 		if in.err != nil {
@@ -239,7 +257,6 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			continue
 		}
 		bytes += in.size
-		members += in.result.Members
 		if in.again {
 			before++
 		}
@@ -247,19 +264,20 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			stopped++
 			pr.line("stopped: %s: %s", in.path, in.result.Stopped)
 		}
+		if terminal {
+			pr.done() // the answer is not written behind it
+		}
 		if !o.ndjson {
 			if err := out.file(in); err != nil {
 				return err
 			}
 			in.report = nil
 		}
-		took := time.Since(start)
-		left := time.Duration(float64(took) / float64(max(bytes, 1)) * float64(total-bytes)).Round(time.Second)
-		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s, %s left", i+1, len(files), members, float64(i+1)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
+		say(i + 1)
 	}
 	pr.done()
 	if len(files) > 3 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members, time.Since(start).Seconds(), before, stopped, refused)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members.Load(), time.Since(start).Seconds(), before, stopped, refused)
 	}
 	if refused+stopped > 0 {
 		return &exitError{exitPartly, nil}

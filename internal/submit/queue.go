@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,10 +75,11 @@ const (
 
 // Progress is how far a file is, and what is before it.
 type Progress struct {
-	State State
-	File  intel.Hashes
-	Ahead int       // files that came before and are not done
-	Since time.Time // of this state
+	State   State
+	File    intel.Hashes
+	Ahead   int       // files that came before and are not done
+	Since   time.Time // of this state
+	Members int64     // that its inspection has told of until now
 }
 
 // entry is one file that waits, as it stands on disk beside the bytes.
@@ -90,10 +92,11 @@ type entry struct {
 	At       time.Time     `json:"at"`
 	Attempts int           `json:"attempts"` // begun; more than one when the server ended meanwhile
 
-	id    string
-	state State
-	begun time.Time // the inspection
-	done  chan struct{}
+	id      string
+	state   State
+	begun   time.Time    // the inspection
+	members atomic.Int64 // told of in it
+	done    chan struct{}
 }
 
 const maxAttempts = 3
@@ -349,7 +352,7 @@ func (q *Queue) State(h intel.Hash, clearance intel.Marking) (p Progress, ok boo
 		}
 		p, ok = Progress{State: e.state, File: e.File, Ahead: i, Since: e.At}, true
 		if e.state == Inspecting {
-			p.Since = e.begun
+			p.Since, p.Members = e.begun, e.members.Load()
 		}
 	}
 	return p, ok
@@ -427,6 +430,7 @@ func (q *Queue) take() (next *entry) {
 	}
 	if next != nil {
 		next.state, next.begun = Inspecting, time.Now()
+		next.members.Store(0)
 		next.Attempts++
 	}
 	return next
@@ -471,7 +475,7 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 	if err != nil {
 		return "", err
 	}
-	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking}
+	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members}
 	if e.Attempts > maxAttempts {
 		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
 		said := Names(e.File, j, e.Name)

@@ -104,7 +104,7 @@ func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash, clearance intel.M
 	since := time.Since(p.Since).Round(time.Second)
 	switch {
 	case p.State == submit.Inspecting:
-		return fmt.Sprintf("is being inspected, for %s now", since)
+		return fmt.Sprintf("is being inspected, for %s now: %d members so far", since, p.Members)
 	case p.Ahead == 1:
 		return fmt.Sprintf("waits for its inspection, for %s now, behind one other file", since)
 	}
