@@ -53,12 +53,12 @@ Without --data or --server nothing is kept: the answer for each file is made of 
 recorded, and the answer holds what else is known. A file that was inspected before is not inspected again, so a run that was cut off is simply
 run again; --again inspects it all the same, and counts nothing twice.
 
-Up to three files are answered in full, more with a line each. With --json each answer is a line: the keys of the API's answer, and Path, Hash
-and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
+Up to three files are answered in full, more with a line each. With --json each answer is a line: the keys of the API's answer, MemberPaths and
+Inspection, and Path, Hash and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
 
 Exit codes: 0 all read; 3 some could not be read, or were stopped; 2 misuse; 1 failure.`,
 		Example: `  spoor inspect setup.exe
-  spoor inspect --json mail.eml | jq .FileUnpackedObjects
+  spoor inspect --json mail.eml | jq .MemberPaths
   spoor inspect --data /var/lib/spoor /mnt/image
   spoor inspect --ndjson /srv/mirror/pool > observations.ndjson`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -183,7 +183,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		names := dossier.AllSections()
 		switch {
 		case o.asJSON:
-			names = nil
+			names = append(dossier.PageSections(), dossier.MemberPaths, dossier.Inspection)
 		case !out.full:
 			names = []dossier.Section{dossier.Zone, dossier.FileGeneralInfo, dossier.DetectionsInfo, dossier.FileNames}
 		}
