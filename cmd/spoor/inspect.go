@@ -225,7 +225,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	say := func(done int) {
 		took := time.Since(start)
 		left := ""
-		if bytes > 0 {
+		if bytes > 0 && took > 3*time.Second { // before, a guess is far off
 			left = fmt.Sprintf(", %s left", time.Duration(float64(took)/float64(bytes)*float64(total-bytes)).Round(time.Second))
 		}
 		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s%s", done, len(files), members.Load(), float64(done)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
