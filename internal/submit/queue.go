@@ -99,7 +99,10 @@ type entry struct {
 	done    chan struct{}
 }
 
-const maxAttempts = 3
+const (
+	maxWaiting  = 100_000 // files, however small
+	maxAttempts = 3
+)
 
 // Queue is the files that wait. It may be used from many goroutines.
 type Queue struct {
@@ -240,13 +243,14 @@ func (i *incoming) done() {
 func (q *Queue) full(account string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	own := int64(0)
+	bytes, files := int64(0), 0
 	for _, e := range q.order {
 		if e.Account == account {
-			own += e.Size
+			bytes += e.Size
+			files++
 		}
 	}
-	return q.bytes >= q.o.MaxBytes || own > q.o.MaxBytes/2
+	return q.bytes >= q.o.MaxBytes || len(q.order) >= maxWaiting || bytes > q.o.MaxBytes/2 || files >= maxWaiting/2
 }
 
 // Submit takes a file in. When it returns without an error the file stands on disk, and will be inspected also after a crash. A file that has
