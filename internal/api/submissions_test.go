@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,5 +173,37 @@ func TestWaiting(t *testing.T) {
 	a := s.ask(t, request{method: "POST", path: "/api/v1/getresult/file?request=" + helloMD5})
 	if r := report(t, a); a.status != 200 || r.Status != "not started" || r.FileGeneralInfo.Sha256 != helloSHA256 {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestMemberPaths: what a member is called is in the section that is asked for by name, and in no row of the portal's.
+func TestMemberPaths(t *testing.T) {
+	s := newSubmitServer(t, true)
+	var packed bytes.Buffer
+	z := zip.NewWriter(&packed)
+	w, err := z.Create("dir/<b>.txt")
+	if err == nil {
+		_, err = w.Write([]byte("hello\n"))
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	h := report(t, s.ask(t, request{method: "POST", path: "/api/v1/scan/file?wait=25", body: &packed})).FileGeneralInfo.Sha256
+	for sections, want := range map[string][2]int{"MemberPaths": {0, 1}, "FileUnpackedObjects": {1, 0}, "FileUnpackedObjects,MemberPaths": {1, 1}} {
+		a := s.ask(t, request{path: "/api/hash/" + h + "?sections=" + sections})
+		r := report(t, a)
+		if len(r.FileUnpackedObjects) != want[0] || len(r.MemberPaths) != want[1] {
+			t.Fatalf("%s: %s", sections, a.body)
+		}
+		for _, m := range r.FileUnpackedObjects {
+			if m.ChildMD5 != helloMD5 || m.Path != "" {
+				t.Errorf("%s: %s", sections, a.body)
+			}
+		}
+		for _, m := range r.MemberPaths {
+			if m.ChildMD5 != helloMD5 || m.Path != "dir/<b>.txt" {
+				t.Errorf("%s: %s", sections, a.body)
+			}
+		}
 	}
 }
