@@ -68,9 +68,10 @@ type HashReport struct {
 	FileUnpackedObjects    []Member         `json:",omitzero"`
 	SimilarFiles           []SimilarFile    `json:",omitzero"`
 	DataFeeds              []string         `json:",omitempty"` // absent when no feed lists the file
-	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are the three below
+	Hosts                  *Hosts           `json:",omitempty"` // Spoor's own, only when asked for by name; so are those below
 	Reasons                *Reasons         `json:",omitempty"`
 	SimilarEvidence        []SimilarFile    `json:",omitzero"` // SimilarFiles with their evidence
+	MemberPaths            []Member         `json:",omitzero"` // FileUnpackedObjects with their paths
 	Conflicts              []Conflict       `json:",omitzero"`
 	Inspection             []Property       `json:",omitzero"`
 }
@@ -211,6 +212,7 @@ type Member struct {
 	ChildFileType      string `json:",omitempty"`
 	ChildDetectionName string `json:",omitempty"`
 	Level              int
+	Path               string `json:",omitempty"` // in its container; in MemberPaths only
 }
 
 // SimilarFile is a file that resembles the requested one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,12 +53,12 @@ Without --data or --server nothing is kept: the answer for each file is made of 
 recorded, and the answer holds what else is known. A file that was inspected before is not inspected again, so a run that was cut off is simply
 run again; --again inspects it all the same, and counts nothing twice.
 
-Up to three files are answered in full, more with a line each. With --json each answer is a line: the keys of the API's answer, and Path, Hash
-and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
+Up to three files are answered in full, more with a line each. With --json each answer is a line: the keys of the API's answer, MemberPaths and
+Inspection, and Path, Hash and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
 
 Exit codes: 0 all read; 3 some could not be read, or were stopped; 2 misuse; 1 failure.`,
 		Example: `  spoor inspect setup.exe
-  spoor inspect --json mail.eml | jq .FileUnpackedObjects
+  spoor inspect --json mail.eml | jq .MemberPaths
   spoor inspect --data /var/lib/spoor /mnt/image
   spoor inspect --ndjson /srv/mirror/pool > observations.ndjson`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -90,7 +92,8 @@ Exit codes: 0 all read; 3 some could not be read, or were stopped; 2 misuse; 1 f
 
 // inspected is one file on its way.
 type inspected struct {
-	path   string
+	path   string // as it was named
+	stdin  string // the file that holds standard input, when it is that
 	size   int64
 	file   intel.Hashes
 	again  bool // it had been inspected before
@@ -119,7 +122,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		return err
 	}
 	defer end()
-	rec, ask, closeStore, err := o.recorder()
+	rec, ask, seen, closeStore, err := o.recorder()
 	if err != nil {
 		return err
 	}
@@ -133,25 +136,31 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	var printing sync.Mutex // of observations
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetEscapeHTML(false)
+	var members atomic.Int64 // told of until now
 	one := func(ctx context.Context, in *inspected) error {
-		f, err := os.Open(in.path)
+		f, err := os.Open(cmp.Or(in.stdin, in.path))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if !o.again && ask != nil && o.place.data+o.place.server != "" {
+		if !o.again && seen != nil && o.place.data+o.place.server != "" {
 			if in.file, _, err = inspect.HashReader(f); err != nil {
 				return err
 			}
-			before, err := ask(ctx, in.file.SHA256, []dossier.Section{dossier.Inspection})
+			before, err := seen(ctx, in.file.SHA256, []dossier.Section{dossier.Inspection})
 			if err != nil {
 				return err
 			}
 			in.again = isInspected(before)
 		}
-		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking}
+		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking, Members: &members}
+		if in.stdin != "" {
+			job.Name = "" // nobody has told one
+		}
 		switch {
+		case in.again && o.ndjson:
 		case in.again:
+			err = submit.RecordNames(ctx, rec, in.file, job)
 		case o.ndjson:
 			tell := func(o intel.Observation) error {
 				printing.Lock()
@@ -174,7 +183,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		names := dossier.AllSections()
 		switch {
 		case o.asJSON:
-			names = nil
+			names = append(dossier.PageSections(), dossier.MemberPaths, dossier.Inspection)
 		case !out.full:
 			names = []dossier.Section{dossier.Zone, dossier.FileGeneralInfo, dossier.DetectionsInfo, dossier.FileNames}
 		}
@@ -212,13 +221,29 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	}()
 	defer wg.Wait()
 	defer cancel()
-	start, bytes, members, stopped, before := time.Now(), int64(0), 0, 0, 0
+	start, bytes, stopped, before := time.Now(), int64(0), 0, 0
+	say := func(done int) {
+		took := time.Since(start)
+		left := ""
+		if bytes > 0 && took > 3*time.Second { // before, a guess is far off
+			left = fmt.Sprintf(", %s left", time.Duration(float64(took)/float64(bytes)*float64(total-bytes)).Round(time.Second))
+		}
+		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s%s", done, len(files), members.Load(), float64(done)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	terminal := isTerminal(cmd.OutOrStdout())
 	for i := range files {
 		in := &files[i]
-		select {
-		case <-in.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		for waits := true; waits; {
+			select {
+			case <-in.done:
+				waits = false
+			case <-tick.C:
+				say(i)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		<-ahead
 		if in.err != nil {
@@ -232,7 +257,6 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			continue
 		}
 		bytes += in.size
-		members += in.result.Members
 		if in.again {
 			before++
 		}
@@ -240,19 +264,20 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			stopped++
 			pr.line("stopped: %s: %s", in.path, in.result.Stopped)
 		}
+		if terminal {
+			pr.done() // the answer is not written behind it
+		}
 		if !o.ndjson {
 			if err := out.file(in); err != nil {
 				return err
 			}
 			in.report = nil
 		}
-		took := time.Since(start)
-		left := time.Duration(float64(took) / float64(max(bytes, 1)) * float64(total-bytes)).Round(time.Second)
-		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s, %s left", i+1, len(files), members, float64(i+1)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
+		say(i + 1)
 	}
 	pr.done()
 	if len(files) > 3 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members, time.Since(start).Seconds(), before, stopped, refused)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members.Load(), time.Since(start).Seconds(), before, stopped, refused)
 	}
 	if refused+stopped > 0 {
 		return &exitError{exitPartly, nil}
@@ -260,31 +285,32 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	return nil
 }
 
-// recorder returns where observations go and what answers from them: a store in memory when no place is given.
-func (o *inspectOptions) recorder() (ingest.Recorder, asker, func() error, error) {
+// recorder returns where observations go, what answers from them, and what answers those who may see what is recorded: a store in memory when no
+// place is given.
+func (o *inspectOptions) recorder() (rec ingest.Recorder, ask, seen asker, done func() error, err error) {
 	none := func() error { return nil }
 	switch {
 	case o.ndjson && o.place.data == "" && o.place.server == "":
-		return nil, nil, none, nil
+		return nil, nil, nil, none, nil
 	case o.place.server != "":
 		c, err := o.place.client()
 		if err != nil {
-			return nil, nil, none, err
+			return nil, nil, nil, none, err
 		}
 		ask, _, err := o.place.asker()
-		return remote{c}, ask, none, err
+		return remote{c}, ask, ask, none, err
 	case o.place.data != "":
 		s, err := openStore(o.place.data, quiet())
 		if err != nil {
-			return nil, nil, none, err
+			return nil, nil, nil, none, err
 		}
-		return s, storeAsker(s), s.Close, nil
+		return s, storeAsker(s, intel.TLPRed), storeAsker(s, o.marking), s.Close, nil
 	}
 	s, err := store.New(mem.New(), store.Options{})
 	if err != nil {
-		return nil, nil, none, err
+		return nil, nil, nil, none, err
 	}
-	return s, storeAsker(s), s.Close, nil
+	return s, storeAsker(s, intel.TLPRed), storeAsker(s, o.marking), s.Close, nil
 }
 
 // isInspected reports whether an answer says that this revision's readers have read the file.
@@ -309,7 +335,7 @@ func findFiles(ctx context.Context, paths []string, stdin io.Reader, pr *progres
 			if err := errors.Join(err, f.Close()); err != nil {
 				return nil, cleanup, fmt.Errorf("reading standard input: %w", err)
 			}
-			files = append(files, inspected{path: f.Name(), size: n, done: make(chan struct{})})
+			files = append(files, inspected{path: "-", stdin: f.Name(), size: n, done: make(chan struct{})})
 			continue
 		}
 		if _, err := os.Stat(root); err != nil {
@@ -327,6 +353,10 @@ func findFiles(ctx context.Context, paths []string, stdin io.Reader, pr *progres
 				if entry != nil && entry.IsDir() {
 					return fs.SkipDir
 				}
+				return nil
+			}
+			if path == root && !entry.IsDir() && !entry.Type().IsRegular() {
+				refuse(path, errors.New("neither a regular file nor a folder")) // it was asked for; below a folder such are passed over
 				return nil
 			}
 			if entry.Type().IsRegular() {
@@ -384,7 +414,11 @@ func (p *printer) file(in *inspected) error {
 		if len(in.report.DetectionsInfo) > 0 {
 			name = "  " + in.report.DetectionsInfo[0].DetectionName
 		}
-		_, err := fmt.Fprintf(p.w, "%s %s  %s  %d members  %s%s\n", p.zone(in.report.Zone, 7), in.file.SHA256, printable(in.path), in.result.Members, printable(typ), printable(name))
+		members := fmt.Sprintf("%d members", in.result.Members)
+		if in.again {
+			members = "inspected before"
+		}
+		_, err := fmt.Fprintf(p.w, "%s %s  %s  %s  %s%s\n", p.zone(in.report.Zone, 7), in.file.SHA256, printable(in.path), members, printable(typ), printable(name))
 		return err
 	}
 	return p.print(in.file.SHA256, in.report)

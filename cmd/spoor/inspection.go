@@ -148,10 +148,9 @@ func (o *submissions) start(ctx context.Context, data string, s *store.Store, lo
 	if err != nil {
 		return nil, nil, err
 	}
-	ask := storeAsker(s)
 	queue, err := submit.Open(submit.Options{Dir: filepath.Join(data, "queue"), Pool: pool, Workers: o.inspection.workers, Recorder: s, Keep: o.keep, KeepFor: o.keepFor, Log: log,
-		Inspected: func(ctx context.Context, h intel.Hash) (bool, error) {
-			r, err := ask(ctx, h, []dossier.Section{dossier.Inspection})
+		Inspected: func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error) {
+			r, err := storeAsker(s, m)(ctx, h, []dossier.Section{dossier.Inspection})
 			return isInspected(r), err
 		}})
 	if err != nil {

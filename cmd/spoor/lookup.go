@@ -192,13 +192,13 @@ func (p *place) asker() (asker, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return storeAsker(s), func() { s.Close() }, nil
+	return storeAsker(s, intel.TLPRed), func() { s.Close() }, nil
 }
 
 // storeAsker asks a store.
-func storeAsker(s *store.Store) asker {
+func storeAsker(s *store.Store, clearance intel.Marking) asker {
 	return func(ctx context.Context, h intel.Hash, sections []dossier.Section) (*wire.HashReport, error) {
-		d, err := dossier.Build(ctx, s.View(intel.TLPRed), h, dossier.Query{Sections: sections})
+		d, err := dossier.Build(ctx, s.View(clearance), h, dossier.Query{Sections: sections})
 		if errors.Is(err, intel.ErrUnknown) {
 			return nil, nil
 		}

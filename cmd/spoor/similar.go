@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -53,15 +52,8 @@ func (o *similarOptions) check(cmd *cobra.Command, asked []string, sections stri
 
 // parseSimilar reads an argument: a hash, a fuzzy hash that shows by its form which it is, or one with its name before it.
 func parseSimilar(arg string) (q dossier.SimilarQuery, err error) {
-	name, value, named := strings.Cut(arg, ":")
-	a := intel.FuzzyAlgorithm(strings.ToLower(name))
-	switch {
-	case named && slices.Contains(intel.FuzzyAlgorithms(), a):
-	case strings.Count(arg, ":") >= 2:
-		a, value = intel.SSDeep, arg
-	case len(arg) == 70 || len(arg) == 72:
-		a, value = intel.TLSH, arg
-	default:
+	a, value, fuzzy := intel.LooksFuzzy(arg)
+	if !fuzzy {
 		q.File, err = intel.ParseHash(arg)
 		return q, err
 	}

@@ -74,8 +74,12 @@ func (p *printer) dossier(h intel.Hash, r *wire.HashReport) error {
 	section(p, w, "File was unpacked from the following objects", r.FileUnpackedFrom, func(x *wire.Container) []string {
 		return []string{p.zone(x.Zone, 6), fmt.Sprint("level ", x.Level), known(x.ParentMd5, x.Sha1, x.Sha256), x.ParentFileType, x.ParentDetectionName}
 	})
-	section(p, w, "File contains the following objects", r.FileUnpackedObjects, func(x *wire.Member) []string {
-		return []string{p.zone(x.Zone, 6), fmt.Sprint("level ", x.Level), known(x.ChildMD5, x.Sha1, x.Sha256), x.ChildFileType, x.ChildDetectionName}
+	members := r.MemberPaths
+	if members == nil {
+		members = r.FileUnpackedObjects
+	}
+	section(p, w, "File contains the following objects", members, func(x *wire.Member) []string {
+		return []string{p.zone(x.Zone, 6), fmt.Sprint("level ", x.Level), known(x.ChildMD5, x.Sha1, x.Sha256), x.Path, x.ChildFileType, x.ChildDetectionName}
 	})
 	alike := r.SimilarEvidence
 	if alike == nil {

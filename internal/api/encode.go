@@ -75,6 +75,13 @@ func (e encoder) report(d *dossier.Dossier) *wire.HashReport {
 			}
 		case dossier.SimilarEvidence:
 			r.SimilarEvidence = each(d.Similar, e.similar)
+		case dossier.FileUnpackedObjects:
+			r.FileUnpackedObjects = each(d.UnpackedObjects, e.member)
+			for i := range r.FileUnpackedObjects {
+				r.FileUnpackedObjects[i].Path = "" // the portal's row has no such key
+			}
+		case dossier.MemberPaths:
+			r.MemberPaths = each(d.UnpackedObjects, e.member)
 		case dossier.Reasons:
 			r.Reasons = &wire.Reasons{Score: d.Verdict.Score, Reasons: d.Verdict.Reasons}
 		}
@@ -109,17 +116,18 @@ func (e encoder) report(d *dossier.Dossier) *wire.HashReport {
 		row.Sha1, row.Sha256 = fallback(x.Parent)
 		return row
 	})
-	r.FileUnpackedObjects = each(d.UnpackedObjects, func(x *dossier.MemberRow) wire.Member {
-		row := wire.Member{Zone: zone(x.Zone), ChildMD5: upper(x.Child.MD5), ParentMD5: upper(x.Parent.MD5), ChildFileSize: sized(x.Size),
-			ChildFileType: x.Type, ChildDetectionName: x.Detection, Level: x.Level}
-		row.Sha1, row.Sha256 = fallback(x.Child)
-		return row
-	})
 	r.DataFeeds = each(d.Feeds, func(x *dossier.FeedRow) string { return x.Feed })
 	r.Conflicts = each(d.Conflicts, func(x *intel.Conflict) wire.Conflict {
 		return wire.Conflict{Hash: upper(x.Hash), Other: upper(x.Other), Count: x.Count}
 	})
 	return r
+}
+
+func (e encoder) member(x *dossier.MemberRow) wire.Member {
+	row := wire.Member{Zone: zone(x.Zone), ChildMD5: upper(x.Child.MD5), ParentMD5: upper(x.Parent.MD5), ChildFileSize: sized(x.Size),
+		ChildFileType: x.Type, ChildDetectionName: x.Detection, Level: x.Level, Path: x.Path}
+	row.Sha1, row.Sha256 = fallback(x.Child)
+	return row
 }
 
 func (e encoder) similar(x *dossier.SimilarRow) wire.SimilarFile {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"spoor/internal/access"
@@ -20,8 +22,8 @@ import (
 
 // Submissions is what the API needs of the queue of files to inspect.
 type Submissions interface {
-	Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (submit.Ticket, error)
-	State(h intel.Hash) (s submit.State, file intel.Hashes, ok bool)
+	Submit(ctx context.Context, r io.Reader, s submit.Submission) (submit.Ticket, error)
+	State(h intel.Hash, clearance intel.Marking) (submit.Progress, bool)
 	Wait(ctx context.Context, h intel.Hash)
 }
 
@@ -46,10 +48,17 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 	}
 	q := &ask{id: id, v1: true}
 	s, err := readScan(r)
+	if err == nil && s.Marking > id.Account.Clearance {
+		err = &intel.Refusal{Field: "marking", Reason: fmt.Sprintf("%s is stricter than %s, the clearance of the account, which could not see what the file says", s.Marking, id.Account.Clearance)}
+	}
+	if err == nil {
+		err = plainBody(r)
+	}
 	if err != nil {
 		serve.Fail(w, r, err)
 		return
 	}
+	s.Account = id.Account.Name
 	if r.ContentLength > submit.MaxFile {
 		bodyFailed(w, r, fmt.Errorf("the file is %w: %d bytes, at most %d", serve.ErrTooLarge, r.ContentLength, submit.MaxFile))
 		return
@@ -59,10 +68,10 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, q, usage, err)
 		return
 	}
-	body := serve.Body(w, r, submit.MaxFile)
+	body := serve.Body(w, r, submit.MaxFile+1) // the queue says what is too large for it
 	// The body has its own times; what follows has those of the request.
 	ctx := context.WithoutCancel(r.Context())
-	ticket, err := a.Submissions.Submit(ctx, body, s.name, s.marking, s.again)
+	ticket, err := a.Submissions.Submit(ctx, body, s.Submission)
 	if errors.Is(err, submit.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
 	}
@@ -83,10 +92,19 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 
 // scanRequest is the query of a submission.
 type scanRequest struct {
-	name    string
-	marking intel.Marking
-	again   bool
-	wait    time.Duration
+	submit.Submission
+	wait time.Duration
+}
+
+// plainBody fails for a body that is not the file itself. What a shell's tools call a form by default is taken for what it is.
+func plainBody(r *http.Request) error {
+	if e := encoding(r); e != "" && e != "identity" {
+		return fmt.Errorf("the Content-Encoding %s: %w; send the file as it is", cut(e), serve.ErrMediaType)
+	}
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(media, "multipart/") {
+		return fmt.Errorf("%s: %w; send the file itself as the body, as curl --data-binary @FILE does", cut(media), serve.ErrMediaType)
+	}
+	return nil
 }
 
 func readScan(r *http.Request) (s scanRequest, err error) {
@@ -104,13 +122,13 @@ func readScan(r *http.Request) (s scanRequest, err error) {
 			if len(v[0]) > intel.MaxText {
 				return s, &intel.Refusal{Field: name, Reason: fmt.Sprintf("longer than %d bytes", intel.MaxText)}
 			}
-			s.name = v[0]
+			s.Name = v[0]
 		case "marking":
-			if err := s.marking.UnmarshalText([]byte(v[0])); err != nil {
+			if err := s.Marking.UnmarshalText([]byte(v[0])); err != nil {
 				return s, &intel.Refusal{Field: name, Reason: err.Error()}
 			}
 		case "again":
-			if s.again, err = strconv.ParseBool(v[0]); err != nil {
+			if s.Again, err = strconv.ParseBool(v[0]); err != nil {
 				return s, &intel.Refusal{Field: name, Reason: fmt.Sprintf("%q is neither true nor false", cut(v[0]))}
 			}
 		case "wait":
@@ -151,9 +169,10 @@ func (a *api) getResult(w http.ResponseWriter, r *http.Request) {
 
 // scanned answers with what is known of a file and how far its inspection is.
 func (a *api) scanned(ctx context.Context, w http.ResponseWriter, r *http.Request, q *ask, u access.Usage, h intel.Hash, t *submit.Ticket) {
-	state, file, waits := a.Submissions.State(h)
+	progress, waits := a.Submissions.State(h, q.clearance)
+	file := progress.File
 	report := &wire.HashReport{Zone: wire.Grey, FileGeneralInfo: &wire.FileGeneralInfo{RelatedAptReports: []wire.Report{}, FileStatus: "NotCategorized"}}
-	status := string(state)
+	status := string(progress.State)
 	d, err := dossier.Build(ctx, a.View(q.clearance), h, dossier.Query{Sections: scanSections})
 	switch {
 	case errors.Is(err, intel.ErrUnknown) && (waits || t != nil):

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,8 +51,8 @@ func newSubmitServer(t *testing.T, run bool) *server {
 	}
 	view := func(c intel.Marking) dossier.View { return kept.View(c) }
 	pool := worker.NewPool(worker.Config{Command: []string{os.Args[0], "-child"}, Scratch: t.TempDir()})
-	queue, err := submit.Open(submit.Options{Dir: t.TempDir(), Pool: pool, Recorder: kept, Inspected: func(ctx context.Context, h intel.Hash) (bool, error) {
-		d, err := dossier.Build(ctx, view(intel.TLPRed), h, dossier.Query{Sections: []dossier.Section{dossier.Inspection}})
+	queue, err := submit.Open(submit.Options{Dir: t.TempDir(), Pool: pool, Recorder: kept, Inspected: func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error) {
+		d, err := dossier.Build(ctx, view(m), h, dossier.Query{Sections: []dossier.Section{dossier.Inspection}})
 		if errors.Is(err, intel.ErrUnknown) {
 			return false, nil
 		}
@@ -111,6 +113,8 @@ func TestScanFile(t *testing.T) {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
+	clearance := intel.TLPGreen
+	green := s.token(t, access.NewToken{Account: "green", Scopes: []access.Scope{access.Submit}, Clearance: &clearance})
 	a := s.ask(t, request{method: "POST", path: "/api/v1/getresult/file?request=" + helloMD5})
 	if r := report(t, a); a.status != 200 || r.Status != "complete" || *r.FileGeneralInfo.Size != 6 || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %s", a.status, a.body)
@@ -130,6 +134,10 @@ func TestScanFile(t *testing.T) {
 		{"a wait too long", scan("?wait=26"), 400, "wait"},
 		{"a name twice", scan("?filename=a&filename=b"), 400, "more than once"},
 		{"a marking that is none", scan("?marking=blue"), 400, "marking"},
+		{"a form", request{method: "POST", path: "/api/v1/scan/file", body: strings.NewReader("x"), header: http.Header{"Content-Type": {"multipart/form-data; boundary=b"}}}, 415, "data-binary"},
+		{"a packed body", request{method: "POST", path: "/api/v1/scan/file", body: strings.NewReader("x"), header: http.Header{"Content-Encoding": {"gzip"}}}, 415, "as it is"},
+		{"what curl calls a form", request{method: "POST", path: "/api/v1/scan/file", body: strings.NewReader("hello\n"), header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, 200, helloSHA256},
+		{"a marking stricter than the clearance", request{method: "POST", path: "/api/v1/scan/file?marking=amber", token: green, body: strings.NewReader("x")}, 400, "stricter than green"},
 		{"an empty file", request{method: "POST", path: "/api/v1/scan/file", body: http.NoBody, header: http.Header{}}, 200, helloless},
 		{"another method", request{path: "/api/v1/scan/file"}, 405, "POST"},
 	} {
@@ -165,5 +173,37 @@ func TestWaiting(t *testing.T) {
 	a := s.ask(t, request{method: "POST", path: "/api/v1/getresult/file?request=" + helloMD5})
 	if r := report(t, a); a.status != 200 || r.Status != "not started" || r.FileGeneralInfo.Sha256 != helloSHA256 {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestMemberPaths: what a member is called is in the section that is asked for by name, and in no row of the portal's.
+func TestMemberPaths(t *testing.T) {
+	s := newSubmitServer(t, true)
+	var packed bytes.Buffer
+	z := zip.NewWriter(&packed)
+	w, err := z.Create("dir/<b>.txt")
+	if err == nil {
+		_, err = w.Write([]byte("hello\n"))
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	h := report(t, s.ask(t, request{method: "POST", path: "/api/v1/scan/file?wait=25", body: &packed})).FileGeneralInfo.Sha256
+	for sections, want := range map[string][2]int{"MemberPaths": {0, 1}, "FileUnpackedObjects": {1, 0}, "FileUnpackedObjects,MemberPaths": {1, 1}} {
+		a := s.ask(t, request{path: "/api/hash/" + h + "?sections=" + sections})
+		r := report(t, a)
+		if len(r.FileUnpackedObjects) != want[0] || len(r.MemberPaths) != want[1] {
+			t.Fatalf("%s: %s", sections, a.body)
+		}
+		for _, m := range r.FileUnpackedObjects {
+			if m.ChildMD5 != helloMD5 || m.Path != "" {
+				t.Errorf("%s: %s", sections, a.body)
+			}
+		}
+		for _, m := range r.MemberPaths {
+			if m.ChildMD5 != helloMD5 || m.Path != "dir/<b>.txt" {
+				t.Errorf("%s: %s", sections, a.body)
+			}
+		}
 	}
 }

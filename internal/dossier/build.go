@@ -44,6 +44,7 @@ var sections = []section{
 	{name: DataFeeds, build: (*builder).dataFeeds},
 	{name: Hosts, needs: intel.SectionHosts, build: (*builder).hosts, paged: true, own: true},
 	{name: SimilarEvidence, needs: neededBySimilarFiles, build: (*builder).similarFiles, own: true},
+	{name: MemberPaths, needs: intel.SectionContains, build: (*builder).fileUnpackedObjects, own: true},
 	{name: Reasons, build: (*builder).zone, own: true},
 	{name: Conflicts, build: (*builder).conflicts, own: true},
 	{name: Inspection, needs: intel.SectionDetails | intel.SectionFuzzyHashes, build: (*builder).inspection, own: true},

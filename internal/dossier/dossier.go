@@ -83,9 +83,11 @@ const (
 	Hosts Section = "Hosts"
 	// SimilarEvidence is SimilarFiles with what each row is told by.
 	SimilarEvidence Section = "SimilarEvidence"
-	Reasons         Section = "Reasons"
-	Conflicts       Section = "Conflicts"
-	Inspection      Section = "Inspection"
+	// MemberPaths is FileUnpackedObjects with what each member is called in its container.
+	MemberPaths Section = "MemberPaths"
+	Reasons     Section = "Reasons"
+	Conflicts   Section = "Conflicts"
+	Inspection  Section = "Inspection"
 )
 
 // MaxRows is the greatest, and the default, number of rows in a section.

@@ -66,6 +66,24 @@ func ParseFuzzyHash(a FuzzyAlgorithm, value string) (FuzzyHash, error) {
 	return f, nil
 }
 
+// LooksFuzzy reports whether a text that a person gives has the form of a fuzzy hash, and of which: a TLSH and an ssdeep show it by themselves, the
+// others have their name before them ("imphash:…"). Whether it is one says [ParseFuzzyHash].
+func LooksFuzzy(text string) (a FuzzyAlgorithm, value string, ok bool) {
+	text = strings.TrimSpace(text)
+	name, value, named := strings.Cut(text, ":")
+	a = FuzzyAlgorithm(strings.ToLower(name))
+	switch {
+	case strings.ContainsAny(text, " \t\r\n"):
+	case named && slices.Contains(fuzzyAlgorithms, a):
+		return a, value, true
+	case strings.Count(text, ":") >= 2 && name != "" && strings.Trim(name, "0123456789") == "":
+		return SSDeep, text, true
+	case len(text) == 70 && isHex(text), len(text) == 72 && strings.EqualFold(text[:2], "T1") && isHex(text[2:]):
+		return TLSH, text, true
+	}
+	return "", "", false
+}
+
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 // FuzzyAlgorithms returns all of them.

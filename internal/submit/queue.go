@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,14 +29,15 @@ const MaxFile = 256 << 20
 
 // Options are how a queue works. The zero value of a number stands for its default.
 type Options struct {
-	Dir       string // of the files that wait; made when it is not there
-	Pool      *worker.Pool
-	Workers   int // how many the pool has
-	Recorder  ingest.Recorder
-	Inspected func(ctx context.Context, h intel.Hash) (bool, error) // whether a file has been inspected, by the readers of today
-	MaxBytes  int64                                                 // of all files that wait; 16 GiB
-	Keep      string                                                // a folder for the bytes of inspected files; "": they are not kept
-	KeepFor   time.Duration                                         // how long they are kept; 0: until a person removes them
+	Dir      string // of the files that wait; made when it is not there
+	Pool     *worker.Pool
+	Workers  int // how many the pool has
+	Recorder ingest.Recorder
+	// Inspected tells whether a file has been inspected, by the readers of today, and those who may see what is marked so may see what it gave.
+	Inspected func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error)
+	MaxBytes  int64         // of all files that wait, and that come; 16 GiB. One account's are at most half of it
+	Keep      string        // a folder for the bytes of inspected files; "": they are not kept
+	KeepFor   time.Duration // how long they are kept; 0: until a person removes them
 	Log       *slog.Logger
 }
 
@@ -46,6 +48,14 @@ var (
 	// ErrFull: too much waits already; trying again later helps.
 	ErrFull = fmt.Errorf("too many files wait for their inspection: %w", intel.ErrUnavailable)
 )
+
+// Submission is what comes with the bytes of a file.
+type Submission struct {
+	Name    string // may be empty
+	Account string // whose it is; each gets its turn
+	Marking intel.Marking
+	Again   bool // inspect it also when it was inspected before
+}
 
 // Ticket is what a submission gets.
 type Ticket struct {
@@ -63,22 +73,34 @@ const (
 	Inspecting State = "in progress"
 )
 
+// Progress is how far a file is, and what is before it.
+type Progress struct {
+	State   State
+	File    intel.Hashes
+	Ahead   int       // files that came before and are not done
+	Since   time.Time // of this state
+	Members int64     // that its inspection has told of until now
+}
+
 // entry is one file that waits, as it stands on disk beside the bytes.
 type entry struct {
 	File     intel.Hashes  `json:"file"`
 	Size     int64         `json:"size"`
-	Names    []string      `json:"names"` // it was submitted as, at most maxNames
+	Name     string        `json:"name,omitempty"` // it was submitted as, first
+	Account  string        `json:"account,omitempty"`
 	Marking  intel.Marking `json:"marking"`
 	At       time.Time     `json:"at"`
 	Attempts int           `json:"attempts"` // begun; more than one when the server ended meanwhile
 
-	id    string
-	state State
-	done  chan struct{}
+	id      string
+	state   State
+	begun   time.Time    // the inspection
+	members atomic.Int64 // told of in it
+	done    chan struct{}
 }
 
 const (
-	maxNames    = 16
+	maxWaiting  = 100_000 // files, however small
 	maxAttempts = 3
 )
 
@@ -89,7 +111,8 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting map[string]*entry // by id
 	order   []*entry
-	bytes   int64
+	bytes   int64         // of those that wait
+	coming  int64         // bytes of those that are being received
 	more    chan struct{} // something waits
 
 	inspected *prometheus.CounterVec
@@ -192,13 +215,48 @@ func (q *Queue) wake() {
 	}
 }
 
-// Submit takes a file in. When it returns without an error the file stands on disk, and will be inspected also after a crash. A file that has
-// been inspected is not inspected again unless again says so; its name is recorded.
-func (q *Queue) Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (t Ticket, err error) {
+// incoming counts the bytes of a file as they come, so that many that come at once cannot be more than the disk was meant for.
+type incoming struct {
+	q *Queue
+	n int64
+}
+
+// Write implements [io.Writer].
+func (i *incoming) Write(p []byte) (int, error) {
+	i.q.mu.Lock()
+	defer i.q.mu.Unlock()
+	i.n += int64(len(p))
+	i.q.coming += int64(len(p))
+	if i.q.bytes+i.q.coming > i.q.o.MaxBytes+MaxFile {
+		return 0, ErrFull
+	}
+	return len(p), nil
+}
+
+func (i *incoming) done() {
+	i.q.mu.Lock()
+	defer i.q.mu.Unlock()
+	i.q.coming -= i.n
+}
+
+// full reports whether no more is taken in, of this account or of any.
+func (q *Queue) full(account string) bool {
 	q.mu.Lock()
-	full := q.bytes >= q.o.MaxBytes
-	q.mu.Unlock()
-	if full {
+	defer q.mu.Unlock()
+	bytes, files := int64(0), 0
+	for _, e := range q.order {
+		if e.Account == account {
+			bytes += e.Size
+			files++
+		}
+	}
+	return q.bytes >= q.o.MaxBytes || len(q.order) >= maxWaiting || bytes > q.o.MaxBytes/2 || files >= maxWaiting/2
+}
+
+// Submit takes a file in. When it returns without an error the file stands on disk, and will be inspected also after a crash. A file that has
+// been inspected is not inspected again unless s says so; its name is recorded.
+func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket, err error) {
+	if q.full(s.Account) {
 		return t, ErrFull
 	}
 	f, err := os.CreateTemp(q.o.Dir, newPrefix)
@@ -212,7 +270,9 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, name string, m intel.Ma
 		}
 	}()
 	h := inspect.NewHasher()
-	n, err := io.CopyBuffer(io.MultiWriter(f, h), struct{ io.Reader }{io.LimitReader(r, MaxFile+1)}, make([]byte, 256<<10))
+	coming := &incoming{q: q}
+	defer coming.done()
+	n, err := io.CopyBuffer(io.MultiWriter(coming, f, h), struct{ io.Reader }{io.LimitReader(r, MaxFile+1)}, make([]byte, 256<<10))
 	t.File, t.Size = h.Sum()
 	switch {
 	case err != nil:
@@ -220,43 +280,48 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, name string, m intel.Ma
 	case n > MaxFile:
 		return t, fmt.Errorf("the file is %w: at most %d MiB", ErrTooLarge, MaxFile>>20)
 	}
-	if !again {
-		if t.Done, err = q.o.Inspected(ctx, t.File.SHA256); err != nil {
+	named := func() error {
+		return RecordNames(ctx, q.o.Recorder, t.File, worker.Job{Name: s.Name, Now: time.Now(), Marking: s.Marking})
+	}
+	if !s.Again {
+		if t.Done, err = q.o.Inspected(ctx, t.File.SHA256, s.Marking); err != nil {
 			return t, err
 		}
 		if t.Done {
-			return t, record(ctx, q.o.Recorder, Names(t.File, worker.Job{Now: time.Now(), Marking: m}, name)...)
+			return t, named()
 		}
 	}
 	if err := f.Sync(); err != nil {
 		return t, fmt.Errorf("keeping a submitted file: %w", err)
 	}
-	e := &entry{File: t.File, Size: t.Size, Marking: m, At: time.Now().UTC(), id: idOf(t.File, m), state: Waiting, done: make(chan struct{})}
+	e := &entry{File: t.File, Size: t.Size, Account: s.Account, Marking: s.Marking, At: time.Now().UTC(), id: idOf(t.File, s.Marking), Name: s.Name, state: Waiting, done: make(chan struct{})}
+	added, err := q.add(e, f.Name())
+	if err == nil && !added { // it waits already, and keeps the name that it came with first
+		_ = os.Remove(f.Name())
+		err = named()
+	}
+	return t, err
+}
+
+// add lets a file wait whose bytes stand on disk. It reports false when it waits already.
+func (q *Queue) add(e *entry, file string) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if old := q.waiting[e.id]; old != nil { // it waits already, under this or another name
-		_ = os.Remove(f.Name())
-		if name == "" || slices.Contains(old.Names, name) || len(old.Names) >= maxNames {
-			return t, nil
-		}
-		old.Names = append(old.Names, name)
-		return t, q.write(old)
-	}
-	if name != "" {
-		e.Names = []string{name}
+	if q.waiting[e.id] != nil {
+		return false, nil
 	}
 	if err := q.write(e); err != nil {
-		return t, err
+		return false, err
 	}
-	if err := os.Rename(f.Name(), q.bytesPath(e.id)); err != nil {
+	if err := os.Rename(file, q.bytesPath(e.id)); err != nil {
 		_ = os.Remove(q.entryPath(e.id)) // without its bytes it is nothing
-		return t, fmt.Errorf("keeping a submitted file: %w", err)
+		return false, fmt.Errorf("keeping a submitted file: %w", err)
 	}
 	q.waiting[e.id] = e
 	q.order = append(q.order, e)
 	q.bytes += e.Size
 	q.wake()
-	return t, nil
+	return true, nil
 }
 
 // write writes an entry to disk, whole or not at all.
@@ -280,18 +345,21 @@ func (q *Queue) write(e *entry) error {
 	return nil
 }
 
-// State returns how far a submitted file is; ok is false when it does not wait.
-func (q *Queue) State(h intel.Hash) (s State, file intel.Hashes, ok bool) {
+// State returns how far a submitted file is, of what an account with this clearance may see; ok is false when it does not wait.
+func (q *Queue) State(h intel.Hash, clearance intel.Marking) (p Progress, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, e := range q.order {
-		if f := &e.File; h == f.SHA256 || h == f.SHA1 || h == f.MD5 {
-			if !ok || e.state == Inspecting {
-				s, file, ok = e.state, e.File, true
-			}
+	for i, e := range q.order {
+		f := &e.File
+		if e.Marking > clearance || h != f.SHA256 && h != f.SHA1 && h != f.MD5 || ok && e.state == Waiting {
+			continue
+		}
+		p, ok = Progress{State: e.state, File: e.File, Ahead: i, Since: e.At}, true
+		if e.state == Inspecting {
+			p.Since, p.Members = e.begun, e.members.Load()
 		}
 	}
-	return s, file, ok
+	return p, ok
 }
 
 // Wait waits until no inspection of the file waits any more, or ctx ends.
@@ -339,7 +407,7 @@ func (q *Queue) Run(ctx context.Context) {
 			for {
 				q.sweep(time.Now())
 				select {
-				case <-time.After(time.Hour):
+				case <-time.After(min(time.Hour, max(q.o.KeepFor/10, time.Second))):
 				case <-ctx.Done():
 					return
 				}
@@ -349,18 +417,27 @@ func (q *Queue) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// take takes the oldest file that nobody is at.
-func (q *Queue) take() *entry {
+// take takes the oldest file that nobody is at, of the account of which the fewest are inspected now: who sends thousands does not hold up the others.
+func (q *Queue) take() (next *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	under := map[string]int{}
 	for _, e := range q.order {
-		if e.state == Waiting {
-			e.state = Inspecting
-			e.Attempts++
-			return e
+		if e.state == Inspecting {
+			under[e.Account]++
 		}
 	}
-	return nil
+	for _, e := range q.order {
+		if e.state == Waiting && (next == nil || under[e.Account] < under[next.Account]) {
+			next = e
+		}
+	}
+	if next != nil {
+		next.state, next.begun = Inspecting, time.Now()
+		next.members.Store(0)
+		next.Attempts++
+	}
+	return next
 }
 
 // retry is how long a file waits when what it told could not be recorded, or no worker could be started.
@@ -398,18 +475,14 @@ func (q *Queue) inspect(ctx context.Context, e *entry) bool {
 func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 	q.mu.Lock()
 	err = q.write(e) // how often it has been begun
-	names := slices.Clone(e.Names)
 	q.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
-	j := worker.Job{Now: time.Now(), Marking: e.Marking}
-	if len(names) > 0 {
-		j.Name = names[0]
-	}
+	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members}
 	if e.Attempts > maxAttempts {
 		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
-		var said []intel.Observation
+		said := Names(e.File, j, e.Name)
 		for _, a := range []intel.Attribute{{Name: intel.InspectionNote, Value: note}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
 			said = append(said, intel.Observation{Source: intel.Source{Type: intel.InspectionSource, Name: worker.SourceName, Marking: e.Marking}, Time: j.Now, File: e.File, Fact: a})
 		}
@@ -429,10 +502,7 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 		outcome = "stopped"
 		q.o.Log.Warn("inspection stopped", "file", e.File.SHA256.String(), "reason", r.Stopped)
 	}
-	q.mu.Lock()
-	names = slices.Clone(e.Names) // some may have come meanwhile
-	q.mu.Unlock()
-	return outcome, record(ctx, q.o.Recorder, Names(e.File, j, names...)...)
+	return outcome, nil
 }
 
 // release lets the bytes of an inspected file go, or lays them where they are kept. What fails is told in the log and costs only the bytes.

@@ -22,12 +22,17 @@ func Record(ctx context.Context, pool *worker.Pool, rec ingest.Recorder, f *os.F
 		return err
 	})
 	if err == nil {
-		err = record(ctx, rec, Names(r.File, j, j.Name)...)
+		err = RecordNames(ctx, rec, r.File, j)
 	}
 	if err != nil {
 		return r, fmt.Errorf("inspecting %s: %w", j.Name, err)
 	}
 	return r, nil
+}
+
+// RecordNames records the name under which somebody has a file, which may have been inspected before.
+func RecordNames(ctx context.Context, rec ingest.Recorder, file intel.Hashes, j worker.Job) error {
+	return record(ctx, rec, Names(file, j, j.Name)...)
 }
 
 // Names returns the observations that say under which names somebody has a file.

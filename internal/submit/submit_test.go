@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"spoor/internal/intel"
 	"spoor/internal/kv/mem"
 	"spoor/internal/store"
@@ -63,16 +65,18 @@ func (b *bench) open(t *testing.T) {
 	}
 }
 
-func (b *bench) facts(h intel.Hash) *intel.Facts {
-	f, err := b.store.View(intel.TLPRed).Recall(context.Background(), h, intel.AllSections)
+func (b *bench) facts(h intel.Hash) *intel.Facts { return b.seen(h, intel.TLPRed) }
+
+func (b *bench) seen(h intel.Hash, clearance intel.Marking) *intel.Facts {
+	f, err := b.store.View(clearance).Recall(context.Background(), h, intel.AllSections)
 	if err != nil {
 		return nil
 	}
 	return f
 }
 
-func (b *bench) inspected(_ context.Context, h intel.Hash) (bool, error) {
-	f := b.facts(h)
+func (b *bench) inspected(_ context.Context, h intel.Hash, m intel.Marking) (bool, error) {
+	f := b.seen(h, m)
 	if f == nil {
 		return false, nil
 	}
@@ -97,7 +101,7 @@ func (b *bench) run(t *testing.T) (stop func()) {
 
 func (b *bench) submit(t *testing.T, content, name string) Ticket {
 	t.Helper()
-	ticket, err := b.Submit(t.Context(), strings.NewReader(content), name, intel.TLPClear, false)
+	ticket, err := b.Submit(t.Context(), strings.NewReader(content), Submission{Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,13 +114,13 @@ func (b *bench) submit(t *testing.T, content, name string) Ticket {
 func TestSubmit(t *testing.T) {
 	b := newBench(t, nil)
 	ticket := b.submit(t, "hello", `C:\dir\first.txt`)
-	if s, _, ok := b.State(ticket.File.MD5); !ok || s != Waiting {
-		t.Errorf("before: %v %v", s, ok)
+	if p, ok := b.State(ticket.File.MD5, intel.TLPClear); !ok || p.State != Waiting {
+		t.Errorf("before: %v %v", p, ok)
 	}
 	b.submit(t, "hello", "second.txt") // waits already: gets a name more
 	b.run(t)
 	b.Wait(t.Context(), ticket.File.SHA256)
-	if _, _, ok := b.State(ticket.File.SHA256); ok {
+	if _, ok := b.State(ticket.File.SHA256, intel.TLPRed); ok {
 		t.Error("it still waits")
 	}
 	f := b.facts(ticket.File.SHA1)
@@ -161,7 +165,7 @@ func TestRestart(t *testing.T) {
 	b.run(t)
 	for _, ticket := range tickets {
 		b.Wait(t.Context(), ticket.File.SHA256)
-		if ok, _ := b.inspected(t.Context(), ticket.File.SHA256); !ok {
+		if ok, _ := b.inspected(t.Context(), ticket.File.SHA256, intel.TLPClear); !ok {
 			t.Errorf("%s was lost", ticket.File.SHA256)
 		}
 	}
@@ -190,16 +194,82 @@ func TestKillsTheServer(t *testing.T) {
 	}
 }
 
+// TestMarking: a file that was inspected for those who may see more is inspected also for the others, and they are not told of what they may not see.
+func TestMarking(t *testing.T) {
+	b := newBench(t, nil)
+	submit := func(m intel.Marking) Ticket {
+		t.Helper()
+		ticket, err := b.Submit(t.Context(), strings.NewReader("secret"), Submission{Name: "x", Marking: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ticket
+	}
+	h := submit(intel.TLPRed).File.SHA256
+	if p, ok := b.State(h, intel.TLPAmber); ok {
+		t.Errorf("told of a file that is waiting: %+v", p)
+	}
+	stop := b.run(t)
+	b.Wait(t.Context(), h)
+	stop()
+	if b.seen(h, intel.TLPAmber) != nil {
+		t.Error("red is seen by amber")
+	}
+	if ticket := submit(intel.TLPAmber); ticket.Done {
+		t.Error("what amber may not see counts as inspected")
+	}
+	if p, ok := b.State(h, intel.TLPAmber); !ok || p.State != Waiting || p.Ahead != 0 {
+		t.Errorf("%+v %v", p, ok)
+	}
+	b.run(t)
+	b.Wait(t.Context(), h)
+	if ok, _ := b.inspected(t.Context(), h, intel.TLPAmber); !ok {
+		t.Error("not inspected for amber")
+	}
+	if ticket := submit(intel.TLPRed); !ticket.Done {
+		t.Error("what all may see is inspected again for red")
+	}
+}
+
+// TestTurns: each account gets its turn, and none the whole of the room.
+func TestTurns(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.MaxBytes = 10 })
+	submit := func(account, content string) error {
+		_, err := b.Submit(t.Context(), strings.NewReader(content), Submission{Account: account})
+		return err
+	}
+	for _, s := range []string{"a1", "a2", "a3"} {
+		if err := submit("a", s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := submit("a", "a4"); !errors.Is(err, ErrFull) {
+		t.Errorf("more than half for one account: %v", err)
+	}
+	if err := submit("b", "b1"); err != nil {
+		t.Fatal(err)
+	}
+	b.open(t) // accounts are known also after a restart
+	var got []string
+	for range 4 {
+		e := b.take()
+		got = append(got, e.Account)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "a", "a"}, got); diff != "" {
+		t.Errorf("turns (-want +got):\n%s", diff)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	b := newBench(t, func(o *Options) { o.MaxBytes = 3 })
-	if _, err := b.Submit(t.Context(), zeros{}, "x", 0, false); !errors.Is(err, ErrTooLarge) {
+	if _, err := b.Submit(t.Context(), zeros{}, Submission{Name: "x"}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a file without end: %v", err)
 	}
 	b.submit(t, "four", "x")
-	if _, err := b.Submit(t.Context(), strings.NewReader("x"), "x", 0, false); !errors.Is(err, ErrFull) || !errors.Is(err, intel.ErrUnavailable) {
+	if _, err := b.Submit(t.Context(), strings.NewReader("x"), Submission{Name: "x"}); !errors.Is(err, ErrFull) || !errors.Is(err, intel.ErrUnavailable) {
 		t.Errorf("a full queue: %v", err)
 	}
-	if _, err := newBench(t, nil).Submit(t.Context(), &failing{}, "x", 0, false); err == nil || err.Error() != "went away" {
+	if _, err := newBench(t, nil).Submit(t.Context(), &failing{}, Submission{Name: "x"}); err == nil || err.Error() != "went away" {
 		t.Errorf("a sender that goes away: %v", err)
 	}
 }

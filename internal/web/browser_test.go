@@ -318,13 +318,14 @@ func TestBrowser(t *testing.T) {
 		intel.Observation{File: f, Fact: intel.Listing{Feed: hostile.script, Zone: intel.Orange, Threat: strings.Repeat("t", 3000)}},
 		intel.Observation{Fact: intel.Relation{Verb: intel.Started, From: intel.Object{Hashes: f}, To: intel.Object{Hashes: loader, Path: hostile.far}}},
 		intel.Observation{Fact: intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: f}, To: intel.Object{Hashes: loader, Path: hostile.markup}}},
+		intel.Observation{File: f, Fact: intel.FuzzyHash{Algorithm: intel.Imphash, Value: strings.Repeat("a", 32)}},
 		intel.Observation{File: demo.Hashes("only seen"), Fact: intel.Sighting{Path: `C:\seen.exe`, Host: "ws-1"}},
 	)
 	page := func(name string) string { return "/hash/" + demo.Hashes(name).SHA256.String() }
 	pages := map[string]string{
 		"home": "/", "red": page("loader"), "orange": page("beacon"), "yellow": page("installer"), "green": page("browser"), "gray": page("only seen"),
 		"hostile": page("hostile"), "unknown": "/hash/" + unknown, "bad": "/hash/abc", "rows": page("loader") + "/FileStartedObjects", "publication": "/publication/P-2", "publication, hostile": "/publication/" + url.PathEscape(hostile.markup),
-		"list": "/search?q=" + url.QueryEscape(loader.SHA256.String()+" "+demo.Hashes("browser").MD5.String()+" "+unknown), "sign-in": "/sign-in?next=/hash/abc",
+		"list": "/search?q=" + url.QueryEscape(loader.SHA256.String()+" "+demo.Hashes("browser").MD5.String()+" "+unknown), "similar": "/similar?imphash=" + strings.Repeat("a", 32), "sign-in": "/sign-in?next=/hash/abc",
 	}
 	names := slices.Sorted(maps.Keys(pages))
 

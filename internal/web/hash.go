@@ -60,13 +60,13 @@ type hashBody struct {
 	Overview   []field
 	Reports    []report
 	Panels     []panel
-	Inspecting bool // it was submitted, and its inspection is not done
+	Inspecting string // how far the inspection is that is not done, "" when there is none
 }
 
 // unknownBody is the page of a file of which nothing is known.
 type unknownBody struct {
 	Hash       string
-	Inspecting bool
+	Inspecting string
 }
 
 // report is a publication that names the file.
@@ -92,12 +92,12 @@ func (w *web) hash(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, canonical, http.StatusMovedPermanently)
 		return
 	}
-	inspecting := w.inspecting(rw, h)
+	inspecting := w.inspecting(rw, h, id.Account.Clearance)
 	d, err := w.build(r, id, h, dossier.AllSections())
 	if errors.Is(err, intel.ErrUnknown) {
 		p := page{Title: "Unknown " + h.String(), Account: id.Account.Name, Query: h.String(), Body: unknownBody{h.String(), inspecting}}
 		status := http.StatusNotFound
-		if inspecting {
+		if inspecting != "" {
 			p.Title, status = "Being inspected "+h.String(), http.StatusOK
 		}
 		w.render(rw, r, status, "unknown.html", p)

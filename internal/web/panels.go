@@ -84,7 +84,13 @@ func panelsOf(d *dossier.Dossier) []panel {
 			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
 		table(d, dossier.Inspection, "inspection", "Inspection", []string{"Property", "Value", "Last seen"}, d.Inspection, func(r *dossier.PropertyRow) []cell {
-			return []cell{{Text: strings.ReplaceAll(r.Name, "_", " ")}, {Text: r.Value, Kind: "path"}, {Time: r.Last}}
+			value := cell{Text: r.Value, Kind: "path"}
+			if a := intel.FuzzyAlgorithm(r.Name); slices.Contains(intel.FuzzyAlgorithms(), a) {
+				if _, err := intel.ParseFuzzyHash(a, r.Value); err == nil { // sources tell also what is none
+					value.Link = similarPath(a, r.Value) // others that have it, or one near it
+				}
+			}
+			return []cell{{Text: strings.ReplaceAll(r.Name, "_", " ")}, value, {Time: r.Last}}
 		}),
 		table(d, dossier.Conflicts, "conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, func(r *intel.Conflict) []cell {
 			return []cell{{Text: r.Hash.String(), Kind: "hash"}, {Text: r.Other.String(), Link: "/hash/" + r.Other.String(), Kind: "hash"}, number(r.Count)}

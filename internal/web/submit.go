@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 
 // Submissions is what the pages need of the queue of files to inspect.
 type Submissions interface {
-	Submit(ctx context.Context, r io.Reader, name string, m intel.Marking, again bool) (submit.Ticket, error)
-	State(h intel.Hash) (s submit.State, file intel.Hashes, ok bool)
+	Submit(ctx context.Context, r io.Reader, s submit.Submission) (submit.Ticket, error)
+	State(h intel.Hash, clearance intel.Marking) (submit.Progress, bool)
 	Wait(ctx context.Context, h intel.Hash)
 }
 
@@ -46,16 +47,18 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, err)
 		return
 	}
+	file := bufio.NewReader(part)
+	if _, err := file.Peek(1); err == io.EOF && part.FileName() == "" {
+		w.fail(rw, r, &intel.Refusal{Reason: "no file was chosen"})
+		return
+	}
 	var ticket submit.Ticket
 	_, err = w.Gate.Access.Counted(id.Account, func() (err error) {
-		ticket, err = w.Submissions.Submit(context.WithoutCancel(r.Context()), part, part.FileName(), intel.TLPClear, false)
+		ticket, err = w.Submissions.Submit(context.WithoutCancel(r.Context()), file, submit.Submission{Name: part.FileName(), Account: id.Account.Name})
 		return err
 	})
-	switch {
-	case errors.Is(err, submit.ErrTooLarge):
+	if errors.Is(err, submit.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
-	case err == nil && ticket.Size == 0 && part.FileName() == "":
-		err = &intel.Refusal{Reason: "no file was chosen"}
 	}
 	if err != nil {
 		w.fail(rw, r, err)
@@ -88,14 +91,22 @@ func filePart(form *multipart.Reader) (*multipart.Part, error) {
 // lookAgain is after how many seconds the page of a file that is being inspected is asked for again, by the browser itself.
 const lookAgain = "3"
 
-// inspecting reports whether a file waits for its inspection or is at it; then the page is asked for again.
-func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash) bool {
+// inspecting says how far a file is that waits for its inspection or is at it, "" for others. Then the page is asked for again.
+func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash, clearance intel.Marking) string {
 	if w.Submissions == nil {
-		return false
+		return ""
 	}
-	_, _, waits := w.Submissions.State(h)
-	if waits {
-		rw.Header().Set("Refresh", lookAgain)
+	p, waits := w.Submissions.State(h, clearance)
+	if !waits {
+		return ""
 	}
-	return waits
+	rw.Header().Set("Refresh", lookAgain)
+	since := time.Since(p.Since).Round(time.Second)
+	switch {
+	case p.State == submit.Inspecting:
+		return fmt.Sprintf("is being inspected, for %s now: %d members so far", since, p.Members)
+	case p.Ahead == 1:
+		return fmt.Sprintf("waits for its inspection, for %s now, behind one other file", since)
+	}
+	return fmt.Sprintf("waits for its inspection, for %s now, behind %d others", since, p.Ahead)
 }

@@ -54,8 +54,8 @@ func newSubmitServer(t *testing.T) (s *server, run func()) {
 	}
 	view := func(c intel.Marking) dossier.View { return kept.View(c) }
 	pool := worker.NewPool(worker.Config{Command: []string{os.Args[0], "-child"}, Scratch: t.TempDir()})
-	queue, err := submit.Open(submit.Options{Dir: t.TempDir(), Pool: pool, Recorder: kept, Inspected: func(ctx context.Context, h intel.Hash) (bool, error) {
-		d, err := dossier.Build(ctx, view(intel.TLPRed), h, dossier.Query{Sections: []dossier.Section{dossier.Inspection}})
+	queue, err := submit.Open(submit.Options{Dir: t.TempDir(), Pool: pool, Recorder: kept, Inspected: func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error) {
+		d, err := dossier.Build(ctx, view(m), h, dossier.Query{Sections: []dossier.Section{dossier.Inspection}})
 		if errors.Is(err, intel.ErrUnknown) {
 			return false, nil
 		}
@@ -131,7 +131,7 @@ func TestSubmitForm(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if a.status != 200 || !strings.Contains(a.body, "hello.txt") || strings.Contains(a.body, "inspected; this page") {
+	if a.status != 200 || !strings.Contains(a.body, "hello.txt") || strings.Contains(a.body, "this page looks again") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 

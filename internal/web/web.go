@@ -57,6 +57,7 @@ func Register(mux *http.ServeMux, c Config) {
 	get("/hash/{hash...}", w.hash)
 	get("/hash/{hash}/{section}", w.rows)
 	get("/publication/{id}", w.publication)
+	get("/similar", w.similar)
 	mux.HandleFunc("/search", w.search)
 	if c.Submissions != nil {
 		mux.Handle("/submit", serve.Methods(http.MethodPost, w.sameOrigin(w.submit)))
@@ -213,6 +214,10 @@ func (w *web) found(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "/", http.StatusSeeOther)
 		return
 	}
+	if a, value, fuzzy := intel.LooksFuzzy(text); fuzzy {
+		http.Redirect(rw, r, similarPath(a, value), http.StatusSeeOther)
+		return
+	}
 	var hashes []intel.Hash
 	seen := map[intel.Hash]bool{}
 	for _, h := range w.FindHashes([]byte(text)) {
@@ -225,7 +230,7 @@ func (w *web) found(rw http.ResponseWriter, r *http.Request) {
 	case len(hashes) == 0:
 		_, err := intel.ParseHash(text)
 		if err == nil || strings.ContainsAny(text, " \n") {
-			err = &intel.Refusal{Reason: "there is no hash in that text: an MD5 has 32 hex digits, a SHA-1 40, a SHA-256 64"}
+			err = &intel.Refusal{Reason: "there is no hash in that text: an MD5 has 32 hex digits, a SHA-1 40, a SHA-256 64; a fuzzy hash stands alone, a TLSH, an ssdeep, or with its name as in imphash:…"}
 		}
 		w.fail(rw, r, err)
 	case len(hashes) == 1:

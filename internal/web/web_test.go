@@ -481,6 +481,43 @@ func TestLongSearch(t *testing.T) {
 }
 
 // TestStatic: the style, the script and the mark need no signing in.
+// TestSimilar: a fuzzy hash in the search box leads to the files that have one near it, and so do those of a file's page.
+func TestSimilar(t *testing.T) {
+	s := newServer(t, store.Options{}, serve.Gate{})
+	tlsh := "T138B45552E449EFD03705DE2E8C051365C0A4A5A6507D580C932E991264091FD2302F08"
+	far := tlsh[:71] + "9" // a step away
+	near := demo.Hashes("near")
+	s.record(t, intel.Observation{File: near, Fact: intel.FuzzyHash{Algorithm: intel.TLSH, Value: tlsh}},
+		intel.Observation{File: near, Fact: intel.FuzzyHash{Algorithm: intel.SSDeep, Value: "96:ab+d:e/f"}})
+	auth := "Bearer " + s.token
+	a := s.do(t, http.MethodGet, "/search?q=+"+strings.ToLower(far), "", "Authorization", auth)
+	if a.status != http.StatusSeeOther || a.header.Get("Location") != "/similar?tlsh="+strings.ToLower(far) {
+		t.Fatalf("%d %v", a.status, a.header)
+	}
+	page := a.header.Get("Location")
+	a = s.do(t, http.MethodGet, page, "", "Authorization", auth)
+	if a.status != 200 || !strings.Contains(a.body, "/hash/"+near.MD5.String()) || !strings.Contains(a.body, "tlsh distance 1") || !strings.Contains(a.body, "distance at most 30") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a = s.do(t, http.MethodGet, page+"&distance=0", "", "Authorization", auth); a.status != 200 || !strings.Contains(a.body, "No file that resembles it is known") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	a = s.do(t, http.MethodGet, "/hash/"+near.MD5.String(), "", "Authorization", auth)
+	for _, want := range []string{"/similar?tlsh=" + tlsh, "/similar?ssdeep=96%3Aab%2Bd%3Ae%2Ff"} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the file's page lacks %s", want)
+		}
+	}
+	for _, path := range []string{"/similar", "/similar?tlsh=x", "/similar?tlsh=" + tlsh + "&distance=101", "/similar?tlsh=" + tlsh + "&imphash=aa"} {
+		if a := s.do(t, http.MethodGet, path, "", "Authorization", auth); a.status != 400 {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
+	if a := s.do(t, http.MethodGet, page, ""); a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), "/sign-in") {
+		t.Errorf("without a session: %d %v", a.status, a.header)
+	}
+}
+
 func TestStatic(t *testing.T) {
 	s := newServer(t, store.Options{}, serve.Gate{})
 	for path, kind := range map[string]string{"/static/style.css": "text/css; charset=utf-8", "/static/page.js": "text/javascript; charset=utf-8", "/static/mark.svg": "image/svg+xml"} {

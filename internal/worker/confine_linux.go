@@ -14,7 +14,22 @@ import (
 // denied are the system calls that a program which reads a file has no business with.
 var denied = []string{"socket", "socketpair", "connect", "bind", "listen", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot",
 	"unshare", "setns", "bpf", "perf_event_open", "keyctl", "add_key", "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "kill", "tkill",
-	"open_by_handle_at", "userfaultfd", "io_uring_setup"}
+	"open_by_handle_at", "userfaultfd", "io_uring_setup", "fork", "vfork", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+	"process_madvise", "setpriority", "ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler", "shmget", "shmat", "msgget", "semget", "mq_open"}
+
+// deniedWith are those of which it needs only some: threads, its own limits, signals to itself.
+func deniedWith() (calls []seccomp.NameWithConditions) {
+	when := func(name string, argument uint32, op seccomp.Operation, value uint64) {
+		calls = append(calls, seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{{Argument: argument, Operation: op, Value: value}}})
+	}
+	when("clone", 0, seccomp.BitsNotSet, unix.CLONE_THREAD)
+	when("tgkill", 0, seccomp.NotEqual, uint64(os.Getpid())) // which it keeps
+	when("prlimit64", 0, seccomp.NotEqual, 0)
+	for _, command := range []uint64{unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG} {
+		when("fcntl", 1, seccomp.Equal, command)
+	}
+	return calls
+}
 
 // The limits of a confined program.
 const (
@@ -55,7 +70,10 @@ func Confine(readable []string, program []string) error {
 			}
 		}
 		err := seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: seccomp.Policy{
-			DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{{Action: seccomp.ActionErrno, Names: names}}}})
+			DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
+				{Action: seccomp.ActionErrno, Names: names, NamesWithCondtions: deniedWith()},
+				{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}}, // its arguments cannot be seen; the C library takes clone then
+			}}})
 		if err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}

@@ -19,13 +19,27 @@ const cloexec = unix.SOCK_CLOEXEC
 
 // allowed are the system calls that the Go runtime and the reading of open descriptors need. Names that an architecture does not have are passed over.
 var allowed = []string{
-	"read", "pread64", "readv", "write", "pwrite64", "writev", "lseek", "close", "fstat", "newfstatat", "fcntl", "ftruncate", "recvmsg", "sendmsg",
-	"mmap", "munmap", "mremap", "mprotect", "madvise", "mincore", "brk",
+	"read", "pread64", "readv", "write", "pwrite64", "writev", "lseek", "close", "fstat", "ftruncate", "recvmsg", "sendmsg",
+	"munmap", "mremap", "mprotect", "madvise", "mincore", "brk",
 	"futex", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "sched_yield", "sched_getaffinity", "restart_syscall",
 	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "pipe2", "poll", "ppoll",
-	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "getpid", "gettid", "set_robust_list", "rseq", "arch_prctl", "set_tid_address",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "getpid", "gettid", "set_robust_list", "rseq", "arch_prctl", "set_tid_address",
 	"timer_create", "timer_settime", "timer_delete", "setitimer",
 	"getrandom", "getrusage", "exit", "exit_group",
+}
+
+// within returns the system calls that are allowed with some arguments only, whatever else guards.
+func within() (calls []seccomp.NameWithConditions) {
+	when := func(name string, argument uint32, op seccomp.Operation, value uint64) {
+		calls = append(calls, seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{{Argument: argument, Operation: op, Value: value}}})
+	}
+	when("clone", 0, seccomp.BitsSet, unix.CLONE_THREAD)  // threads, no processes
+	when("tgkill", 0, seccomp.Equal, uint64(os.Getpid())) // no signals to the parent and to other workers
+	when("mmap", 3, seccomp.BitsNotSet, unix.MAP_SHARED)  // what is shared does not count for RLIMIT_DATA
+	for _, command := range []uint64{unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC} {
+		when("fcntl", 1, seccomp.Equal, command) // F_SETOWN makes the kernel send signals to others
+	}
+	return calls
 }
 
 // restrict takes every right from this process but that of reading and writing what is open. It returns the guards that hold.
@@ -51,12 +65,21 @@ func restrict(s *setup) ([]string, error) {
 		}
 	}
 	guards = append(guards, "rlimits")
+	filtered, err := filter()
+	if filtered {
+		guards = append(guards, "seccomp")
+	}
+	return guards, err
+}
+
+// filter leaves this process only the system calls that reading takes; it reports false where there is no filter for them.
+func filter() (bool, error) {
 	if !seccomp.Supported() {
-		return guards, nil
+		return false, nil
 	}
 	info, err := arch.GetInfo("")
 	if err != nil {
-		return guards, nil // an architecture that the filter does not know
+		return false, nil // an architecture that the filter does not know
 	}
 	names := slices.DeleteFunc(slices.Clone(allowed), func(name string) bool { _, ok := info.SyscallNames[name]; return !ok })
 	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: seccomp.Policy{
@@ -65,14 +88,13 @@ func restrict(s *setup) ([]string, error) {
 			{Action: seccomp.ActionAllow, Names: names},
 			// The C library asks for clone3 first, and takes clone when there is none.
 			{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}},
-			{Action: seccomp.ActionAllow, NamesWithCondtions: []seccomp.NameWithConditions{ // threads, no processes
-				{Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}}}}},
+			{Action: seccomp.ActionAllow, NamesWithCondtions: within()},
 		},
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
+		return false, fmt.Errorf("seccomp: %w", err)
 	}
-	return append(guards, "seccomp"), nil
+	return true, nil
 }
 
 // limitCPU lets a child use so much processor time from now on.

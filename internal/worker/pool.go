@@ -107,6 +107,7 @@ type Job struct {
 	Name    string        // as it was handed in; may be empty
 	Now     time.Time     // the moment of the observations
 	Marking intel.Marking // of them
+	Members *atomic.Int64 // counts the members as they are told, for a person who waits; may be nil
 }
 
 // Inspect inspects a file. tell gets the observations as they come, from this goroutine. What goes wrong with the bytes or with the child is
@@ -304,6 +305,9 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 			}
 			if file.IsZero() {
 				file = o.File // the first is of the file itself
+			}
+			if j.Members != nil && o.Fact.Kind() == (intel.Relation{}).Kind() {
+				j.Members.Add(1)
 			}
 			if err := tell(j.stamp(o)); err != nil {
 				c.kill() // it is in the middle of something
