@@ -64,7 +64,7 @@ var (
 func osslsigncodeSays(t *testing.T, path, roots string, more ...string) (all []saying, output string) {
 	t.Helper()
 	args := append([]string{"verify", "-ignore-cdp", "-in", path, "-CAfile", roots, "-TSA-CAfile", roots}, more...) // and ask the network for no list
-	out, _ := exec.Command(tool(t, "osslsigncode", "osslsigncode"), args...).CombinedOutput() // its exit code says less than its words
+	out, _ := exec.Command(tool(t, "osslsigncode", "osslsigncode"), args...).CombinedOutput()                       // its exit code says less than its words
 	output = string(out)
 	first := func(re *regexp.Regexp, s string) string {
 		if m := re.FindStringSubmatch(s); m != nil {
@@ -251,7 +251,9 @@ func TestRealSecureBoot(t *testing.T) {
 					t.Fatal(err)
 				}
 				// It knows no digest but SHA-256, and asks neither for validity nor for a purpose.
-				ours := slices.ContainsFunc(found, func(f *finding) bool { return !f.nested && f.hash == crypto.SHA256 && (f.state == valid || f.state == purpose || f.state == early) })
+				ours := slices.ContainsFunc(found, func(f *finding) bool {
+					return !f.nested && f.hash == crypto.SHA256 && (f.state == valid || f.state == purpose || f.state == early)
+				})
 				file := filepath.Join(t.TempDir(), "root.pem")
 				if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.raw}), 0o600); err != nil {
 					t.Fatal(err)
