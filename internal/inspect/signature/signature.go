@@ -95,6 +95,8 @@ type file struct {
 	verifier *verifier
 	digests  map[crypto.Hash][]byte // computed so far
 	found    []*finding
+
+	pgpReadings int // OpenPGP signatures that were verified
 }
 
 // bytes returns n bytes at an offset, or an error when the file does not have them. The caller bounds n.
