@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/inspect/filetype"
+	"spoor/internal/intel"
 	"spoor/internal/realdata"
 )
 
@@ -447,5 +448,45 @@ func TestTrustKeys(t *testing.T) {
 	}
 	if got := len(newPool(trust).keys); got != 2 {
 		t.Errorf("%d keys, want 2", got)
+	}
+}
+
+// TestTrustFolder: a folder is read anew when its files have changed and come to rest.
+func TestTrustFolder(t *testing.T) {
+	dir := t.TempDir()
+	a := issue(t, nil, dir, "A", time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+	folder := &TrustFolder{Folder: filepath.Join(dir, "trust")}
+	if _, _, err := folder.Load(); err == nil {
+		t.Error("a folder that is not there was read")
+	}
+	if err := os.MkdirAll(filepath.Join(folder.Folder, "roots"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	roots := func(trust *Trust, _ []*intel.Refusal, err error) int {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if trust == nil {
+			return -1
+		}
+		return len(trust.Roots)
+	}
+	got := []int{roots(folder.Load()), roots(folder.Reload())}
+	cert, err := os.ReadFile(a.certFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder.Folder, "roots", "a.pem")
+	if err := os.WriteFile(file, cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, roots(folder.Reload()), roots(folder.Reload()), roots(folder.Reload()))
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, roots(folder.Reload()), roots(folder.Reload()))
+	if diff := cmp.Diff([]int{0, -1, -1, 1, -1, -1, 0}, got); diff != "" {
+		t.Error(diff)
 	}
 }

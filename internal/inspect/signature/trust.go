@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,6 +66,64 @@ func LoadTrust(folder string, system bool) (*Trust, []*intel.Refusal, error) {
 		}
 	}
 	return l.trust, l.refused, nil
+}
+
+// TrustFolder is what [LoadTrust] reads, to be read anew when its files change.
+type TrustFolder struct {
+	Folder string
+	System bool
+
+	read, seen map[string]fileStamp // as the files were when read, and when last looked at
+}
+
+type fileStamp struct {
+	size int64
+	at   time.Time
+}
+
+// Load reads the folder.
+func (t *TrustFolder) Load() (*Trust, []*intel.Refusal, error) {
+	t.read = t.stamps()
+	t.seen = t.read
+	return LoadTrust(t.Folder, t.System)
+}
+
+// Reload reads the folder again if its files have changed since, and not since the last look, for files are still being written then. It returns nil
+// when there is nothing new. After an error it tries again with the next change.
+func (t *TrustFolder) Reload() (*Trust, []*intel.Refusal, error) {
+	now := t.stamps()
+	still := maps.Equal(now, t.seen)
+	t.seen = now
+	if !still || maps.Equal(now, t.read) {
+		return nil, nil, nil
+	}
+	t.read = now
+	return LoadTrust(t.Folder, t.System)
+}
+
+// stamps tells of the files what changes with them.
+func (t *TrustFolder) stamps() map[string]fileStamp {
+	all := map[string]fileStamp{}
+	add := func(path string) {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && len(all) <= maxTrustFiles {
+			all[path] = fileStamp{info.Size(), info.ModTime()}
+		}
+	}
+	if t.System {
+		for _, path := range systemBundles {
+			add(path)
+		}
+	}
+	if t.Folder != "" {
+		// What cannot be read now will be another time.
+		_ = filepath.WalkDir(t.Folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				add(path)
+			}
+			return nil
+		})
+	}
+	return all
 }
 
 type loader struct {
