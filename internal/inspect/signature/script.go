@@ -97,6 +97,7 @@ func (f *file) script() error {
 		})
 		return nil
 	}
+	f.clickOnce(b)
 	return nil
 }
 

@@ -37,6 +37,7 @@ var readers = map[filetype.Format]func(*file) error{
 	filetype.Zip:     (*file).jar, // what was taken for no more than a zip
 	filetype.APK:     (*file).apk,
 	filetype.Appx:    (*file).appx,
+	filetype.OOXML:   (*file).ooxml,
 	filetype.ELF:     (*file).module,
 	filetype.MachO:   (*file).macho,
 	filetype.DMG:     (*file).dmg,
