@@ -328,7 +328,7 @@ func TestDebKeys(t *testing.T) {
 	}
 	good := r.key("Good <g@example.org>", "ed25519", "1y")
 	sig := sign("Good", content, "--detach-sign", "--armor")
-	list := fmt.Sprintf("Version: 4\nSigner: Good\nDate: today\nRole: builder\nFiles: \n")
+	list := "Version: 4\nSigner: Good\nDate: today\nRole: builder\nFiles: \n"
 	for _, name := range []string{"debian-binary", "control.tar", "data.tar"} {
 		b := debParts[name]
 		list += fmt.Sprintf("\t%x %x %d %s\n", sum(crypto.MD5, b), sum(crypto.SHA1, b), len(b), name)
