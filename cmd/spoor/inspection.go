@@ -54,7 +54,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
 	_ = cmd.MarkFlagDirname("yara")
-	f.StringVar(&o.roots, "roots", "", "verify signatures against the roots, intermediates and CRLs in `DIR`; docs/signatures.md says how to fill it")
+	f.StringVar(&o.roots, "roots", "", "verify signatures against the roots, intermediates, CRLs and OpenPGP keys in `DIR`; docs/signatures.md says how to fill it")
 	f.BoolVar(&o.system, "system-roots", false, "trust the roots of the operating system to sign code, too")
 	_ = cmd.MarkFlagDirname("roots")
 	_ = cmd.MarkFlagFilename("passwords")
