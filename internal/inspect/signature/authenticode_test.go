@@ -434,11 +434,11 @@ func TestCompoundHeader(t *testing.T) {
 	}
 	entries := func() int {
 		f := &file{r: &guarded{r: bytes.NewReader(b)}, size: int64(len(b))}
-		c, err := f.compound()
+		c, err := f.installer()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(c.entries)
+		return len(c.Entries)
 	}
 	want := entries()
 	for _, slot := range []int{1, 10, 108} {

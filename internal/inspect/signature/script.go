@@ -47,7 +47,7 @@ func (f *file) script() error {
 	wide := bytes.HasPrefix(b, []byte{0xff, 0xfe})
 	encode := func(s string) []byte {
 		if wide {
-			return utf16LE(s)[:2*len(s)]
+			return utf16LE(s)
 		}
 		return []byte(s)
 	}
@@ -130,6 +130,15 @@ func scriptBlock(block, prefix, suffix string) ([]byte, error) {
 		return nil, fmt.Errorf("the signature block is no base64: %w", err)
 	}
 	return der, nil
+}
+
+// utf16LE widens ASCII.
+func utf16LE(s string) []byte {
+	b := make([]byte, 0, 2*len(s))
+	for _, c := range []byte(s) {
+		b = append(b, c, 0)
+	}
+	return b
 }
 
 func narrow(b []byte) []byte {
