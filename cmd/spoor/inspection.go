@@ -54,7 +54,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
 	_ = cmd.MarkFlagDirname("yara")
-	f.StringVar(&o.roots, "roots", "", "verify signatures against the roots, intermediates and CRLs in `DIR`; docs/signatures.md says how to fill it")
+	f.StringVar(&o.roots, "roots", "", "verify signatures against the roots, intermediates, CRLs and OpenPGP keys in `DIR`; docs/signatures.md says how to fill it")
 	f.BoolVar(&o.system, "system-roots", false, "trust the roots of the operating system to sign code, too")
 	_ = cmd.MarkFlagDirname("roots")
 	_ = cmd.MarkFlagFilename("passwords")
@@ -83,13 +83,12 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	c := worker.Config{Command: []string{self, "worker"}, Workers: o.workers, Memory: memory, Limits: inspect.DefaultLimits, Scratch: o.scratch}
 	c.Limits.Time = o.time
 	c.Limits.Memory = memory / 4
-	trust, refused, err := signature.LoadTrust(o.roots, o.system)
+	folder := &signature.TrustFolder{Folder: o.roots, System: o.system}
+	trust, refused, err := folder.Load()
 	if err != nil {
 		return nil, nil, &exitError{exitMisuse, fmt.Errorf("--roots: %w", err)}
 	}
-	for _, r := range refused {
-		log.Warn("left out of what signatures are verified against", "file", r.Input, "reason", r.Reason)
-	}
+	leftOut(log, refused)
 	c.Trust = trust
 	if o.passwords != "" {
 		b, err := os.ReadFile(o.passwords)
@@ -116,7 +115,46 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 		c.Scan, closeScan = s.Scan, s.Close
 	}
 	p := worker.NewPool(c)
-	return p, func() { p.Close(); closeScan() }, nil
+	endWatch := watchTrust(log, folder, p)
+	return p, func() { endWatch(); p.Close(); closeScan() }, nil
+}
+
+func leftOut(log *slog.Logger, refused []*intel.Refusal) {
+	for _, r := range refused {
+		log.Warn("left out of what signatures are verified against", "file", r.Input, "reason", r.Reason)
+	}
+}
+
+// lookAtTrust is how often the folder of --roots is looked at; what has changed counts at the second look.
+const lookAtTrust = 2 * time.Second
+
+// watchTrust hands the workers what the folder holds whenever its files have changed, until the function that it returns is called.
+func watchTrust(log *slog.Logger, folder *signature.TrustFolder, p *worker.Pool) (end func()) {
+	if folder.Folder == "" && !folder.System {
+		return func() {}
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(lookAtTrust)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			switch trust, refused, err := folder.Reload(); {
+			case err != nil:
+				log.Error("reading what signatures are verified against; what was read before stays", "folder", folder.Folder, "error", err)
+			case trust != nil:
+				leftOut(log, refused)
+				p.SetTrust(trust)
+				log.Info("what signatures are verified against was read anew", "folder", folder.Folder)
+			}
+		}
+	}()
+	return func() { close(stop); <-ended }
 }
 
 // submissions are the flags of 'serve' about files that are sent in.

@@ -113,7 +113,7 @@ func TestOrder(t *testing.T) {
 
 		said(file("a"), 1, noon, intel.Certificate{MD5: file("c1").MD5}),
 		said(file("a"), 1, noon, intel.Certificate{MD5: file("c2").MD5, Trusted: true}),
-		said(file("a"), 1, noon, intel.Certificate{MD5: file("c3").MD5, Trusted: true, Revoked: true}),
+		said(file("a"), 1, noon, intel.Certificate{MD5: file("c3").MD5, Revoked: true}),
 	)
 	names := map[intel.Hash]string{}
 	for _, n := range []string{"gray, hit 9 times", "gray, hit twice", "gray, hit twice, later", "green, hit 50 times", "orange", "red", "c1", "c2", "c3"} {
@@ -284,6 +284,7 @@ func TestHasRedZone(t *testing.T) {
 		return intel.Observation{Source: source, Address: address, Fact: intel.Listing{Feed: "f", Zone: intel.Red}}
 	}
 	revoked := intel.Certificate{MD5: file("c").MD5, Revoked: true}
+	tooLate := intel.Certificate{MD5: file("c").MD5, Trusted: true, Revoked: true}
 	known := said(file("a"), 1, noon, intel.Sighting{Host: "h"})
 	chain := func(up bool, to int) (all []intel.Observation) {
 		last := "a"
@@ -320,6 +321,7 @@ func TestHasRedZone(t *testing.T) {
 		{"domain of a URL", []intel.Observation{said(file("a"), 1, noon, intel.Download{URL: "http://www.b.example/x"}), listed("b.example")}, true},
 		{"address of a URL", []intel.Observation{said(file("a"), 1, noon, intel.Download{URL: "http://203.0.113.1/x"}), listed("203.0.113.1")}, true},
 		{"certificate", []intel.Observation{said(file("a"), 1, noon, revoked)}, true},
+		{"certificate that was revoked after a trusted signature", []intel.Observation{said(file("a"), 1, noon, tooLate)}, false},
 		{"certificate of a container", []intel.Observation{related(intel.Contains, "b", "a", 1, noon), said(file("b"), 1, noon, revoked)}, true},
 		{"certificate of a member", []intel.Observation{related(intel.Contains, "a", "b", 1, noon), said(file("b"), 1, noon, revoked)}, false},
 		{"a file that looks alike", []intel.Observation{said(file("a"), 1, noon, intel.FuzzyHash{Algorithm: intel.TLSH, Value: "1"}),

@@ -215,12 +215,13 @@ func Address(listings []intel.Row[intel.Listing]) intel.Zone {
 	return Zone(&intel.Head{Listings: listings})
 }
 
-// Certificate returns the zone of a certificate: red when revoked or discredited, green when trusted, else gray.
+// Certificate returns the zone of a certificate as the file carries it: red when it is discredited, or revoked without that its signature is trusted;
+// green when it is trusted. One that was revoked only after a signature that is trusted says nothing against this file, and nothing for the next: gray.
 func Certificate(c *intel.Certificate) intel.Zone {
 	switch {
-	case c.Revoked || c.Discredited:
+	case c.Discredited || c.Revoked && !c.Trusted:
 		return intel.Red
-	case c.Trusted:
+	case c.Trusted && !c.Revoked:
 		return intel.Green
 	}
 	return intel.Gray

@@ -198,7 +198,9 @@ func TestOthers(t *testing.T) {
 	}{
 		{intel.Certificate{}, intel.Gray},
 		{intel.Certificate{Trusted: true}, intel.Green},
-		{intel.Certificate{Trusted: true, Revoked: true}, intel.Red},
+		{intel.Certificate{Revoked: true}, intel.Red},
+		{intel.Certificate{Trusted: true, Revoked: true}, intel.Gray},
+		{intel.Certificate{Trusted: true, Revoked: true, Discredited: true}, intel.Red},
 		{intel.Certificate{Trusted: true, Discredited: true}, intel.Red},
 	} {
 		if got := verdict.Certificate(&tt.c); got != tt.want {

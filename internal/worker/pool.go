@@ -28,14 +28,14 @@ const SourceName = "inspection"
 
 // Config is how a pool works. The zero value of a field stands for its default.
 type Config struct {
-	Command   []string       // starts a child that calls [Serve]
-	Workers   int            // children at once; 1
-	Limits    inspect.Limits // [inspect.DefaultLimits]
-	Memory    int64          // bytes of memory a child; 512 MiB
-	Output    int64          // bytes that one inspection may say; 1 GiB
-	Scratch   string         // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
-	Trust     *signature.Trust
-	Passwords []string // tried on encrypted members
+	Command   []string         // starts a child that calls [Serve]
+	Workers   int              // children at once; 1
+	Limits    inspect.Limits   // [inspect.DefaultLimits]
+	Memory    int64            // bytes of memory a child; 512 MiB
+	Output    int64            // bytes that one inspection may say; 1 GiB
+	Scratch   string           // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
+	Trust     *signature.Trust // to begin with; see [Pool.SetTrust]
+	Passwords []string         // tried on encrypted members
 	// Scan, when not nil, is asked of every file and member, in this process. It returns what is detected, and notes of what could not be asked.
 	Scan func(ctx context.Context, f *os.File, size int64) (found []intel.Detection, notes []string)
 }
@@ -61,7 +61,11 @@ type Pool struct {
 	slots chan *child // nil where no child has been started yet
 	close sync.Once
 	peak  atomic.Int64 // of the children that have ended
+	trust atomic.Pointer[signature.Trust]
 }
+
+// SetTrust has the signatures of all files that are inspected from now on verified against t.
+func (p *Pool) SetTrust(t *signature.Trust) { p.trust.Store(t) }
 
 // PeakMemory returns the most bytes of memory that a child held which has ended by itself; 0 where that cannot be told.
 func (p *Pool) PeakMemory() int64 { return p.peak.Load() }
@@ -71,13 +75,11 @@ func NewPool(c Config) *Pool {
 	c.Workers = max(c.Workers, 1)
 	c.Memory = cmp.Or(c.Memory, DefaultMemory)
 	c.Output = cmp.Or(c.Output, DefaultOutput)
-	if c.Trust == nil {
-		c.Trust = &signature.Trust{}
-	}
 	if c.Limits == (inspect.Limits{}) {
 		c.Limits = inspect.DefaultLimits
 	}
 	p := &Pool{c: c, slots: make(chan *child, c.Workers)}
+	p.SetTrust(cmp.Or(c.Trust, &signature.Trust{}))
 	for range c.Workers {
 		p.slots <- nil
 	}
@@ -128,6 +130,10 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		return Result{}, ctx.Err()
 	}
 	defer func() { p.slots <- c }()
+	if c != nil && c.trust != p.trust.Load() { // a child keeps what it was started with
+		c.end()
+		c = nil
+	}
 	if c == nil {
 		if c, err = p.start(); err != nil {
 			c = nil
@@ -147,6 +153,7 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 type child struct {
 	c       *Config
 	pool    *Pool
+	trust   *signature.Trust
 	cmd     *exec.Cmd
 	link    *link
 	in      *bufio.Reader
@@ -159,7 +166,7 @@ type child struct {
 }
 
 func (p *Pool) start() (_ *child, err error) {
-	c := &child{c: &p.c, pool: p, stderr: &tail{}, exited: make(chan struct{})}
+	c := &child{c: &p.c, pool: p, trust: p.trust.Load(), stderr: &tail{}, exited: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			c.closeScratch()
@@ -193,7 +200,7 @@ func (p *Pool) start() (_ *child, err error) {
 		_ = c.cmd.Wait() // how it ended is asked of its state
 		close(c.exited)
 	}()
-	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: p.c.Trust}
+	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: c.trust}
 	var ready answer
 	message, err := json.Marshal(&s)
 	if err == nil {

@@ -4,6 +4,7 @@ package worker
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/inspect"
+	"spoor/internal/inspect/signature"
 	"spoor/internal/intel"
 )
 
@@ -237,5 +240,38 @@ func TestScan(t *testing.T) {
 	}
 	if !slices.Contains(facts, "detection {Rule test orange }") || !slices.Contains(facts, "attribute {inspection_note other: not asked}") {
 		t.Errorf("%q", facts)
+	}
+}
+
+// TestSetTrust: files that are inspected after it are verified against the new trust, also by a child that is there already.
+func TestSetTrust(t *testing.T) {
+	e, err := openpgp.NewEntity("Packager", "", "p@example.org", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var public, sig bytes.Buffer
+	if err := e.Serialize(&public); err != nil {
+		t.Fatal(err)
+	}
+	if err := openpgp.DetachSign(&sig, e, strings.NewReader("2.0\n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	deb := "!<arch>\n"
+	for _, m := range [][2]string{{"debian-binary", "2.0\n"}, {"_gpgorigin", sig.String()}} {
+		deb += fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n%s", m[0], 0, 0, 0, "100644", len(m[1]), m[1]) + strings.Repeat("\n", len(m[1])%2)
+	}
+	p := newTestPool(t, Config{}, "-child")
+	said := func() string {
+		_, facts := gather(t, p, write(t, deb), "x.deb")
+		i := slices.IndexFunc(facts, func(f string) bool { return strings.HasPrefix(f, "signature ") })
+		if i < 0 {
+			t.Fatalf("no signature: %q", facts)
+		}
+		return facts[i]
+	}
+	before := said()
+	p.SetTrust(&signature.Trust{Keys: [][]byte{public.Bytes()}})
+	if after := said(); !strings.HasSuffix(before, " not trusted}") || after != "signature {Packager <p@example.org> trusted}" {
+		t.Errorf("before: %s, after: %s", before, after)
 	}
 }

@@ -34,6 +34,9 @@ type Entry struct {
 	CLSID [16]byte // of a storage or the root, as it lies in the file
 	Size  int64    // as claimed
 
+	Raw    [128]byte // its record, as it lies in the directory
+	Parent int       // the storage that it is in: index into Entries; -1 for the root
+
 	start             uint32
 	left, right, down uint32
 }
@@ -118,6 +121,7 @@ func entry(b []byte, shift uint) Entry {
 	u32 := binary.LittleEndian.Uint32
 	e := Entry{Name: string(utf16.Decode(units)), Kind: Kind(b[66]), left: u32(b[68:]), right: u32(b[72:]), down: u32(b[76:]), start: u32(b[116:])}
 	copy(e.CLSID[:], b[80:96])
+	copy(e.Raw[:], b)
 	e.Size = int64(u32(b[120:]))
 	if shift > 9 { // the upper half is garbage in files of 512-byte sectors
 		if high := int64(u32(b[124:])); high < 1<<31 {
@@ -130,13 +134,14 @@ func entry(b []byte, shift uint) Entry {
 // tree puts the reachable entries in order. Every entry is visited once, so cycles end.
 func (f *File) tree(all []Entry) {
 	type step struct {
-		id   uint32
-		path string
+		id     uint32
+		path   string
+		parent int
 	}
 	seen := make([]bool, len(all))
 	seen[0] = true
 	root := all[0]
-	root.Path = ""
+	root.Path, root.Parent = "", -1
 	f.Entries = append(f.Entries, root)
 	todo := []step{{id: root.down}}
 	for len(todo) > 0 {
@@ -147,11 +152,11 @@ func (f *File) tree(all []Entry) {
 		}
 		seen[s.id] = true
 		e := all[s.id]
-		todo = append(todo, step{id: e.right, path: s.path}, step{id: e.left, path: s.path})
+		todo = append(todo, step{e.right, s.path, s.parent}, step{e.left, s.path, s.parent})
 		if e.Kind != Storage && e.Kind != Stream {
 			continue
 		}
-		e.Path = e.Name
+		e.Path, e.Parent = e.Name, s.parent
 		if s.path != "" {
 			e.Path = s.path + "/" + e.Name
 		}
@@ -160,7 +165,7 @@ func (f *File) tree(all []Entry) {
 		}
 		f.Entries = append(f.Entries, e)
 		if e.Kind == Storage {
-			todo = append(todo, step{id: e.down, path: e.Path})
+			todo = append(todo, step{e.down, e.Path, len(f.Entries) - 1})
 		}
 	}
 }

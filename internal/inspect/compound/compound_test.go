@@ -51,6 +51,17 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		for i := range file.Entries {
+			if e := &file.Entries[i]; i > 0 {
+				path := e.Name
+				if e.Parent < 0 || e.Parent >= i {
+					t.Fatalf("%q is in the entry %d", e.Path, e.Parent)
+				} else if e.Parent > 0 {
+					path = file.Entries[e.Parent].Path + "/" + path
+				}
+				if e.Path != path || file.Entries[e.Parent].Kind == Stream {
+					t.Errorf("%q is in %q", e.Path, file.Entries[e.Parent].Path)
+				}
+			}
 			if got := file.Read(&file.Entries[i], 1<<30); len(got) > len(b) {
 				t.Fatalf("%d bytes of a file of %d", len(got), len(b))
 			}

@@ -78,6 +78,7 @@ func (f *file) apk() error {
 	}
 	schemes := map[string]bool{}
 	digest := f.memo(func(h crypto.Hash) ([]byte, error) { return f.apkDigest(a, start, h) })
+	tree := f.memo(func(h crypto.Hash) ([]byte, error) { return f.apkTree(a, start, h) })
 	for b := block; len(b) >= 12; {
 		n := binary.LittleEndian.Uint64(b)
 		if n < 4 || n > uint64(len(b)-8) {
@@ -86,7 +87,7 @@ func (f *file) apk() error {
 		for _, s := range apkSchemes {
 			if binary.LittleEndian.Uint32(b[8:]) == s.id {
 				schemes[s.name] = true
-				f.apkSigners(s.name, b[12:8+n], digest)
+				f.apkSigners(s.name, b[12:8+n], digest, tree)
 			}
 		}
 		b = b[8+n:]
@@ -172,7 +173,94 @@ func (f *file) apkDigest(a *archive, start int64, h crypto.Hash) ([]byte, error)
 	return sum(h, head[:], digests), nil
 }
 
-func (f *file) apkSigners(kind string, b []byte, digest func(crypto.Hash) ([]byte, error)) {
+// apkTree is the digest of fs-verity over the same bytes: of pages, of the pages of their digests and so on, to one, and the number of bytes.
+func (f *file) apkTree(a *archive, start int64, h crypto.Hash) ([]byte, error) {
+	if a.end64 != nil {
+		return nil, errors.New("zip64 in an APK")
+	}
+	const page = 4096
+	salt := make([]byte, 8)
+	level := func(r io.Reader) (digests []byte, n int64, err error) {
+		buf := make([]byte, page)
+		for {
+			k, err := io.ReadFull(r, buf)
+			if k > 0 {
+				clear(buf[k:])
+				digests = append(digests, sum(h, salt, buf)...)
+				n += int64(k)
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return digests, n, nil
+			}
+			if err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	end := bytes.Clone(a.end)
+	binary.LittleEndian.PutUint32(end[16:], uint32(start))
+	digests, n, err := level(io.MultiReader(io.NewSectionReader(f.r, 0, start), io.NewSectionReader(f.r, a.start, a.endAt-a.start), bytes.NewReader(end)))
+	for err == nil && len(digests) > page {
+		digests, _, err = level(bytes.NewReader(digests))
+	}
+	if err == nil {
+		digests, _, err = level(bytes.NewReader(digests))
+	}
+	return binary.LittleEndian.AppendUint64(digests, uint64(n)), err
+}
+
+// apkLineage tells whose key an app's key was before it was changed for another, from the proof that scheme 3 has for it: each signed the next.
+func (f *file) apkLineage(x *finding, attributes *fields) {
+	for n := 0; attributes.more() && n < maxSigners; n++ {
+		one := &fields{b: attributes.next()}
+		if one.number() != 0x3ba06f8c || one.err != nil {
+			continue
+		}
+		one.number() // version
+		var before *certificate
+		var with uint32
+		var names []string
+		for one.more() && len(names) < maxSigners {
+			node := &fields{b: one.next()}
+			raw := node.next()
+			signed := &fields{b: raw}
+			c, err := parseCertificate(signed.next())
+			by := signed.number()
+			node.number() // what the older key may still do
+			next := node.number()
+			sig := node.next()
+			if err != nil || one.err != nil || node.err != nil || signed.err != nil {
+				x.fail(malformed, "a damaged proof that the key was changed")
+				return
+			}
+			if before != nil {
+				alg, ok := apkAlgorithms[by]
+				salt := -1
+				if _, isRSA := before.key.(*rsa.PublicKey); isRSA && alg.pss {
+					salt = alg.hash.Size()
+				}
+				if !ok || by != with || before.key == nil || verifyDigest(before.key, alg.hash, salt, sum(alg.hash, raw), sig) != nil {
+					x.fail(forged, "the proof that the key was changed is wrong")
+					return
+				}
+			}
+			names = append(names, quoted(c.owner)+" ("+orNone(c.serial)+")")
+			before, with = c, next
+			if c.same(x.cert) {
+				break
+			}
+		}
+		if before == nil || !before.same(x.cert) {
+			x.fail(forged, "the proof that the key was changed is of another key")
+			return
+		}
+		if len(names) > 1 {
+			x.remark("its key succeeds that of %s, as that key says", strings.Join(names[:len(names)-1], ", then "))
+		}
+	}
+}
+
+func (f *file) apkSigners(kind string, b []byte, digest, tree func(crypto.Hash) ([]byte, error)) {
 	outer := &fields{b: b}
 	list := &fields{b: outer.next()}
 	if outer.err != nil || !list.more() {
@@ -185,11 +273,11 @@ func (f *file) apkSigners(kind string, b []byte, digest func(crypto.Hash) ([]byt
 			f.add(&finding{kind: kind, state: malformed, why: errAPK.Error()})
 			return
 		}
-		f.add(f.apkSigner(kind, signer, digest))
+		f.add(f.apkSigner(kind, signer, digest, tree))
 	}
 }
 
-func (f *file) apkSigner(kind string, b []byte, digest func(crypto.Hash) ([]byte, error)) *finding {
+func (f *file) apkSigner(kind string, b []byte, digest, tree func(crypto.Hash) ([]byte, error)) *finding {
 	x := &finding{kind: kind}
 	in := &fields{b: b}
 	signed := in.next()
@@ -267,11 +355,15 @@ func (f *file) apkSigner(kind string, b []byte, digest func(crypto.Hash) ([]byte
 			x.fail(malformed, "%v", errAPK)
 			return x
 		}
-		if !ok || alg.tree {
+		if !ok {
 			continue
 		}
 		x.hash = max(x.hash, alg.hash)
-		got, err := digest(alg.hash)
+		compute := digest
+		if alg.tree {
+			compute = tree
+		}
+		got, err := compute(alg.hash)
 		switch {
 		case f.r.err != nil:
 			return x
@@ -283,7 +375,12 @@ func (f *file) apkSigner(kind string, b []byte, digest func(crypto.Hash) ([]byte
 		compared++
 	}
 	if compared == 0 {
-		x.fail(unchecked, "a digest of fs-verity only, which is not computed here")
+		x.fail(malformed, "no digest of an algorithm that is known")
+	}
+	if kind != "APK v2" {
+		data.number() // the versions of Android that it is for, again
+		data.number()
+		f.apkLineage(x, &fields{b: data.next()})
 	}
 	f.trust(x, &signerInfo{}, "")
 	return x

@@ -48,10 +48,11 @@ var (
 	oidOrgUnit     = id(2, 5, 4, 11)
 
 	// Critical extensions that need no treatment here: certificate policies, constraints on names and policies, alternative names, CRL distribution
-	// points, and Apple's own, which mark what a certificate is for.
+	// points, Netscape's kind of certificate (Debian's authority for Secure Boot marks it as critical), and Apple's own, which mark what one is for.
 	harmless = map[string]bool{
 		id(2, 5, 29, 32): true, id(2, 5, 29, 33): true, id(2, 5, 29, 36): true, id(2, 5, 29, 54): true, id(2, 5, 29, 30): true,
 		id(2, 5, 29, 17): true, id(2, 5, 29, 18): true, id(2, 5, 29, 31): true,
+		id(2, 16, 840, 1, 113730, 1, 1): true,
 	}
 	applePrefix = id(1, 2, 840, 113635, 100, 6)
 )

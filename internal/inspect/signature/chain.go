@@ -39,8 +39,9 @@ type pool struct {
 	roots map[string][]*certificate // by subject
 	known map[[sha256.Size]byte]bool
 	extra map[string][]*certificate
-	crls  map[string][]*crl // by issuer
-	all   []*certificate    // roots and extra
+	crls  map[string][]*crl    // by issuer
+	all   []*certificate       // roots and extra
+	keys  map[string][]*pgpKey // by id, in hex
 }
 
 type crl struct {
@@ -58,7 +59,7 @@ type revocation struct {
 }
 
 func newPool(t *Trust) *pool {
-	p := &pool{roots: map[string][]*certificate{}, known: map[[sha256.Size]byte]bool{}, extra: map[string][]*certificate{}, crls: map[string][]*crl{}}
+	p := &pool{roots: map[string][]*certificate{}, known: map[[sha256.Size]byte]bool{}, extra: map[string][]*certificate{}, crls: map[string][]*crl{}, keys: map[string][]*pgpKey{}}
 	if t == nil {
 		return p
 	}
@@ -78,6 +79,16 @@ func newPool(t *Trust) *pool {
 	for _, x := range t.Revocations {
 		if issuer, l := newCRL(x); l != nil {
 			p.crls[issuer] = append(p.crls[issuer], l)
+		}
+	}
+	for _, ring := range t.Keys {
+		keys, err := pgpKeys(ring)
+		if err != nil {
+			continue // LoadTrust took none that cannot be read
+		}
+		for _, k := range keys {
+			id := k.public.KeyIdString()
+			p.keys[id] = append(p.keys[id], k)
 		}
 	}
 	return p

@@ -3,22 +3,85 @@ package signature
 import (
 	"bytes"
 	"crypto"
+	//lint:ignore SA1019 signatures of old packages are made with it
+	"crypto/dsa"
+	"crypto/rsa"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"strconv"
+	"io"
+	"math/big"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// maxPGP bounds an OpenPGP signature.
-const maxPGP = 256 << 10
+// Bounds of OpenPGP signatures.
+const (
+	maxPGP        = 256 << 10 // bytes of one
+	maxPGPReading = 4         // of a file that are verified, since each reads the file
+)
 
 var pgpHashes = map[byte]crypto.Hash{1: crypto.MD5, 2: crypto.SHA1, 8: crypto.SHA256, 9: crypto.SHA384, 10: crypto.SHA512, 11: crypto.SHA224}
 
-// pgp names the signatures of OpenPGP in b: whose key, and when by the signer's own word. There are no keys here to verify them with.
-func (f *file) pgp(kind string, b []byte) {
+// pgpKey is an OpenPGP key of the operator's that may sign.
+type pgpKey struct {
+	public  *packet.PublicKey
+	owner   string
+	expires time.Time // zero: never
+	revoked *revocation
+}
+
+// pgpKeys takes the keys that may sign from a key ring in binary form.
+func pgpKeys(ring []byte) ([]*pgpKey, error) {
+	list, err := openpgp.ReadKeyRing(bytes.NewReader(ring))
+	if err != nil {
+		return nil, err
+	}
+	var all []*pgpKey
+	for _, e := range list {
+		self, identity := e.PrimarySelfSignature()
+		if self == nil {
+			continue
+		}
+		owner := "OpenPGP key " + e.PrimaryKey.KeyIdString()
+		if identity != nil {
+			owner = clean(identity.Name)
+		}
+		add := func(public *packet.PublicKey, self *packet.Signature, revocations ...*packet.Signature) {
+			if !public.CanSign() || self.FlagsValid && !self.FlagSign {
+				return
+			}
+			k := &pgpKey{public: public, owner: owner}
+			if s := self.KeyLifetimeSecs; s != nil && *s != 0 {
+				k.expires = public.CreationTime.Add(time.Duration(*s) * time.Second)
+			}
+			for _, r := range revocations {
+				if k.revoked == nil || r.CreationTime.Before(k.revoked.at) {
+					k.revoked = &revocation{at: r.CreationTime}
+					if why := r.RevocationReason; why != nil && *why == packet.KeyCompromised {
+						k.revoked.reason = 1
+					}
+				}
+			}
+			all = append(all, k)
+		}
+		add(e.PrimaryKey, self, e.Revocations...)
+		for _, sub := range e.Subkeys {
+			add(sub.PublicKey, sub.Sig, slices.Concat(e.Revocations, sub.Revocations)...)
+		}
+	}
+	return all, nil
+}
+
+// pgp verifies the OpenPGP signatures in b over what content writes, with the operator's keys. Where the key is not there, it is named.
+func (f *file) pgp(kind string, b []byte, content func(io.Writer) error) {
 	if i := bytes.Index(b, []byte("-----BEGIN PGP SIGNATURE-----")); i >= 0 {
 		b = dearmor(b[i:])
 	}
@@ -30,18 +93,164 @@ func (f *file) pgp(kind string, b []byte) {
 			}
 			return
 		}
+		raw := b[:len(b)-len(rest)]
 		b = rest
 		if tag != 2 {
 			continue
 		}
-		x := &finding{kind: kind, state: unchecked, why: "no OpenPGP keys are kept here"}
-		key := pgpSignature(body, x)
-		if key == "" {
-			key = "unknown"
+		x := &finding{kind: kind}
+		id := pgpSignature(body, x)
+		if id == "" {
+			id = "unknown"
 		}
-		x.signer = "OpenPGP key " + key
+		x.signer = "OpenPGP key " + id
+		f.pgpVerify(x, id, raw, body, content)
 		f.add(x)
 	}
+}
+
+// pgpVerify verifies one signature with the key of the operator's that it names by id or fingerprint.
+func (f *file) pgpVerify(x *finding, id string, raw, body []byte, content func(io.Writer) error) {
+	var keys []*pgpKey
+	if len(id) >= 16 {
+		short := id[len(id)-16:]
+		if len(id) == 64 { // of newer keys the id is the front of the fingerprint
+			short = id[:16]
+		}
+		keys = f.verifier.pool.keys[short]
+	}
+	if f.pgpReadings++; f.pgpReadings > maxPGPReading {
+		x.fail(unchecked, "more than %d OpenPGP signatures", maxPGPReading)
+		return
+	}
+	if weak(x.hash) {
+		x.remark("weak digest %s", digestName(x.hash))
+	}
+	verify, changedTo, err := pgpDigest(raw, body, content)
+	switch {
+	case f.r.err != nil:
+		return
+	case err != nil:
+		x.fail(unchecked, "%v", err)
+		return
+	case changedTo: // the signature holds two bytes of the digest, in clear
+		x.fail(changed, "changed after signing")
+	case len(keys) == 0:
+		x.fail(unchecked, "its OpenPGP key is none of the operator's")
+	}
+	if len(keys) == 0 {
+		return
+	}
+	k := keys[0]
+	x.signer = k.owner
+	x.remark("key %s", id)
+	if x.state != changed {
+		err := errSignature
+		for _, k = range keys {
+			if err = verify(k.public); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			x.fail(forged, "the signature is wrong: %v", err)
+		}
+	}
+	now := f.verifier.now
+	switch {
+	case k.revoked != nil:
+		x.fail(revoked, "the key of %s was revoked on %s%s", quoted(k.owner), day(k.revoked.at), reason(k.revoked.reason))
+	case !k.expires.IsZero() && now.After(k.expires):
+		x.fail(expired, "the key of %s expired on %s, and no trusted time stamp says that the signature is older", quoted(k.owner), day(k.expires))
+	case x.claimed.After(now.Add(24 * time.Hour)):
+		x.fail(early, "signed on %s by its own word", day(x.claimed))
+	}
+}
+
+// pgpDigest reads what a signature is over. It returns how to verify it with a key, and whether the bytes of the digest that the signature holds in
+// clear differ already.
+func pgpDigest(raw, body []byte, content func(io.Writer) error) (verify func(*packet.PublicKey) error, differs bool, err error) {
+	if len(body) > 19 && body[0] == 3 {
+		h := pgpHashes[body[16]]
+		if h == 0 || h == crypto.MD5 || body[1] != 5 || body[2] != 0 { // rpm and gpg no longer take MD5 either
+			return nil, false, errors.New("an old OpenPGP signature of a kind that is not supported")
+		}
+		w := h.New()
+		if err := content(w); err != nil {
+			return nil, false, err
+		}
+		w.Write(body[2:7])
+		digest := w.Sum(nil)
+		return func(k *packet.PublicKey) error { return verifyOldPGP(k, body[15], h, digest, body[19:]) }, !bytes.Equal(digest[:2], body[17:19]), nil
+	}
+	p, err := packet.Read(bytes.NewReader(raw))
+	if err != nil {
+		return nil, false, fmt.Errorf("an OpenPGP signature that is not supported: %w", err)
+	}
+	sig, ok := p.(*packet.Signature)
+	if !ok || sig.SigType != packet.SigTypeBinary && sig.SigType != packet.SigTypeText {
+		return nil, false, errors.New("an OpenPGP signature that is of no document")
+	}
+	w, err := sig.PrepareVerify()
+	if err != nil {
+		return nil, false, err
+	}
+	to := w
+	if sig.SigType == packet.SigTypeText {
+		to = openpgp.NewCanonicalTextHash(w)
+	}
+	if err := content(to); err != nil {
+		return nil, false, err
+	}
+	state, ok := w.(interface {
+		MarshalBinary() ([]byte, error)
+		UnmarshalBinary([]byte) error
+	})
+	if !ok {
+		return nil, false, errors.New("a digest that is not supported")
+	}
+	before, err := state.MarshalBinary()
+	if err != nil {
+		return nil, false, err
+	}
+	w.Write(sig.HashSuffix)
+	differs = !bytes.Equal(w.Sum(nil)[:2], sig.HashTag[:])
+	return func(k *packet.PublicKey) error {
+		if err := state.UnmarshalBinary(before); err != nil {
+			return err
+		}
+		return k.VerifySignature(w, sig)
+	}, differs, nil
+}
+
+// verifyOldPGP verifies the third version's signature, which many RPMs have, from its numbers.
+func verifyOldPGP(k *packet.PublicKey, algorithm byte, h crypto.Hash, digest, numbers []byte) error {
+	number := func() *big.Int {
+		if len(numbers) < 2 {
+			return new(big.Int)
+		}
+		n := (int(binary.BigEndian.Uint16(numbers)) + 7) / 8
+		numbers = numbers[2:]
+		n = min(n, len(numbers))
+		v := new(big.Int).SetBytes(numbers[:n])
+		numbers = numbers[n:]
+		return v
+	}
+	switch key := k.PublicKey.(type) {
+	case *rsa.PublicKey:
+		s := number()
+		if size := (key.N.BitLen() + 7) / 8; (algorithm == 1 || algorithm == 3) && (s.BitLen()+7)/8 <= size {
+			return verifyDigest(key, h, -1, digest, s.FillBytes(make([]byte, size)))
+		}
+	case *dsa.PublicKey:
+		if algorithm == 17 {
+			sig, err := asn1.Marshal(struct{ R, S *big.Int }{number(), number()})
+			if err != nil {
+				return errSignature
+			}
+			return verifyDSA(key, digest, sig)
+		}
+	}
+	return errSignature
 }
 
 func dearmor(b []byte) []byte {
@@ -160,72 +369,3 @@ func pgpSignature(b []byte, x *finding) (key string) {
 }
 
 func unix(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint32(b)), 0).UTC() }
-
-// The entries of an RPM's signature header that are OpenPGP signatures.
-var rpmSignatures = map[uint32]string{267: "RPM header", 268: "RPM header", 1002: "RPM header and payload", 1005: "RPM header and payload", 278: "RPM"}
-
-// rpm names who signed an RPM.
-func (f *file) rpm() error {
-	lead, err := f.bytes(0, 96+16)
-	if err != nil || !bytes.Equal(lead[:4], []byte("\xed\xab\xee\xdb")) || !bytes.Equal(lead[96:99], []byte("\x8e\xad\xe8")) {
-		return nil
-	}
-	be := binary.BigEndian
-	count, size := int64(be.Uint32(lead[104:])), int64(be.Uint32(lead[108:]))
-	if count > 1024 || size > 1<<20 {
-		return fmt.Errorf("a signature header of %d entries and %d bytes", count, size)
-	}
-	index, err := f.bytes(112, count*16)
-	if err != nil {
-		return nil
-	}
-	store, err := f.bytes(112+count*16, size)
-	if err != nil {
-		return nil
-	}
-	for ; len(index) >= 16; index = index[16:] {
-		tag, kind, off, n := be.Uint32(index), be.Uint32(index[4:]), int64(be.Uint32(index[8:])), int64(be.Uint32(index[12:]))
-		what := rpmSignatures[tag]
-		if what == "" || off > size {
-			continue
-		}
-		if kind == 7 && n <= size-off { // bytes
-			f.pgp(what, store[off:off+n])
-		} else if kind == 8 || kind == 6 { // text: base64
-			text, _, _ := bytes.Cut(store[off:], []byte{0})
-			if b, err := base64.StdEncoding.DecodeString(string(text)); err == nil {
-				f.pgp(what, b)
-			}
-		}
-	}
-	return nil
-}
-
-// deb names who signed a Debian package: debsigs and dpkg-sig add members of names that begin with _gpg.
-func (f *file) deb() error {
-	magic, err := f.bytes(0, 8)
-	if err != nil || string(magic) != "!<arch>\n" {
-		return nil
-	}
-	at := int64(8)
-	for range 64 {
-		h, err := f.bytes(at, 60)
-		if err != nil {
-			return nil
-		}
-		name := strings.TrimRight(strings.TrimSpace(string(h[:16])), "/")
-		n, err := strconv.ParseInt(strings.TrimSpace(string(h[48:58])), 10, 64)
-		if err != nil || n < 0 || n > f.size-at-60 {
-			return nil
-		}
-		if strings.HasPrefix(name, "_gpg") {
-			b, err := f.bytes(at+60, min(n, maxPGP))
-			if err != nil {
-				return nil
-			}
-			f.pgp("deb "+clean(strings.TrimPrefix(name, "_gpg")), b)
-		}
-		at += 60 + n + n&1
-	}
-	return nil
-}

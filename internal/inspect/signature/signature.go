@@ -37,6 +37,7 @@ var readers = map[filetype.Format]func(*file) error{
 	filetype.Zip:     (*file).jar, // what was taken for no more than a zip
 	filetype.APK:     (*file).apk,
 	filetype.Appx:    (*file).appx,
+	filetype.OOXML:   (*file).ooxml,
 	filetype.ELF:     (*file).module,
 	filetype.MachO:   (*file).macho,
 	filetype.DMG:     (*file).dmg,
@@ -95,6 +96,8 @@ type file struct {
 	verifier *verifier
 	digests  map[crypto.Hash][]byte // computed so far
 	found    []*finding
+
+	pgpReadings int // OpenPGP signatures that were verified
 }
 
 // bytes returns n bytes at an offset, or an error when the file does not have them. The caller bounds n.

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
@@ -10,12 +11,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 
 	"spoor/internal/intel"
 )
@@ -26,6 +31,7 @@ type Trust struct {
 	Roots       []*x509.Certificate    // trusted to sign code and time stamps
 	Extra       []*x509.Certificate    // intermediates that may complete a chain
 	Revocations []*x509.RevocationList // imported CRLs
+	Keys        [][]byte               // OpenPGP public keys that are trusted to sign packages: key rings in binary form
 	At          time.Time              // as of when a signature without a time stamp is judged; zero: now
 
 	once sync.Once
@@ -42,7 +48,7 @@ const (
 var systemBundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
 
 // LoadTrust reads a folder as docs/signatures.md describes it: roots/ and authroot/ hold roots, extra/ intermediates, crl/ revocation lists, as PEM
-// (also many in a file) or DER; certificates in the folder itself are roots, too. With system, the roots of the operating system are added. An empty
+// (also many in a file) or DER; certificates in the folder itself are roots, too. OpenPGP keys may lie anywhere in it. With system, the roots of the operating system are added. An empty
 // folder name is no folder. What cannot be read is refused by name and left out; an error is that the folder itself cannot be read.
 func LoadTrust(folder string, system bool) (*Trust, []*intel.Refusal, error) {
 	l := &loader{trust: &Trust{}, seen: map[[sha256.Size]byte]bool{}}
@@ -60,6 +66,64 @@ func LoadTrust(folder string, system bool) (*Trust, []*intel.Refusal, error) {
 		}
 	}
 	return l.trust, l.refused, nil
+}
+
+// TrustFolder is what [LoadTrust] reads, to be read anew when its files change.
+type TrustFolder struct {
+	Folder string
+	System bool
+
+	read, seen map[string]fileStamp // as the files were when read, and when last looked at
+}
+
+type fileStamp struct {
+	size int64
+	at   time.Time
+}
+
+// Load reads the folder.
+func (t *TrustFolder) Load() (*Trust, []*intel.Refusal, error) {
+	t.read = t.stamps()
+	t.seen = t.read
+	return LoadTrust(t.Folder, t.System)
+}
+
+// Reload reads the folder again if its files have changed since, and not since the last look, for files are still being written then. It returns nil
+// when there is nothing new. After an error it tries again with the next change.
+func (t *TrustFolder) Reload() (*Trust, []*intel.Refusal, error) {
+	now := t.stamps()
+	still := maps.Equal(now, t.seen)
+	t.seen = now
+	if !still || maps.Equal(now, t.read) {
+		return nil, nil, nil
+	}
+	t.read = now
+	return LoadTrust(t.Folder, t.System)
+}
+
+// stamps tells of the files what changes with them.
+func (t *TrustFolder) stamps() map[string]fileStamp {
+	all := map[string]fileStamp{}
+	add := func(path string) {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && len(all) <= maxTrustFiles {
+			all[path] = fileStamp{info.Size(), info.ModTime()}
+		}
+	}
+	if t.System {
+		for _, path := range systemBundles {
+			add(path)
+		}
+	}
+	if t.Folder != "" {
+		// What cannot be read now will be another time.
+		_ = filepath.WalkDir(t.Folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				add(path)
+			}
+			return nil
+		})
+	}
+	return all
 }
 
 type loader struct {
@@ -120,6 +184,10 @@ func (l *loader) walk(fsys fs.FS) error {
 
 // load takes in one file. kind is the first folder of its path; it decides only between roots and intermediates.
 func (l *loader) load(path, kind string, b []byte) {
+	if bytes.Contains(b, []byte("-----BEGIN PGP ")) || len(b) > 0 && (b[0]&0xfc == 0x98 || b[0] == 0xc6) { // armour, or the packet of a public key
+		l.keys(path, b)
+		return
+	}
 	got := 0
 	if bytes.Contains(b, []byte("-----BEGIN ")) {
 		for rest := b; ; {
@@ -159,6 +227,46 @@ func (l *loader) load(path, kind string, b []byte) {
 		} else {
 			l.list(path, b)
 		}
+	}
+}
+
+// keys takes in OpenPGP public keys.
+func (l *loader) keys(path string, b []byte) {
+	rings := [][]byte{b}
+	if b[0]&0x80 == 0 {
+		rings = nil
+		for rest := bufio.NewReader(bytes.NewReader(b)); ; {
+			block, err := armor.Decode(rest)
+			if err != nil {
+				break
+			}
+			ring, err := io.ReadAll(block.Body)
+			if err != nil {
+				l.refuse(path, "damaged OpenPGP armour: %v", err)
+				return
+			}
+			if block.Type != openpgp.PublicKeyType {
+				l.refuse(path, "holds a %s; public keys are wanted", clean(block.Type))
+				return
+			}
+			rings = append(rings, ring)
+		}
+	}
+	got := 0
+	for _, ring := range rings {
+		keys, err := pgpKeys(ring)
+		if err != nil {
+			l.refuse(path, "no OpenPGP keys: %v", err)
+			return
+		}
+		got += len(keys)
+		if sum := sha256.Sum256(ring); len(keys) > 0 && !l.seen[sum] {
+			l.seen[sum] = true
+			l.trust.Keys = append(l.trust.Keys, ring)
+		}
+	}
+	if got == 0 {
+		l.refuse(path, "no OpenPGP key that may sign")
 	}
 }
 
@@ -212,12 +320,13 @@ type plain struct {
 	Roots       [][]byte  `json:"roots"`
 	Extra       [][]byte  `json:"extra,omitempty"`
 	Revocations [][]byte  `json:"revocations,omitempty"`
+	Keys        [][]byte  `json:"keys,omitempty"`
 	At          time.Time `json:"at,omitzero"`
 }
 
 // MarshalJSON writes the certificates and lists as their DER.
 func (t *Trust) MarshalJSON() ([]byte, error) {
-	p := plain{At: t.At}
+	p := plain{At: t.At, Keys: t.Keys}
 	for _, c := range t.Roots {
 		p.Roots = append(p.Roots, c.Raw)
 	}
@@ -239,7 +348,7 @@ func (t *Trust) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return err
 	}
-	t.Roots, t.Extra, t.Revocations, t.At = nil, nil, nil, p.At
+	t.Roots, t.Extra, t.Revocations, t.Keys, t.At = nil, nil, nil, p.Keys, p.At
 	for _, raw := range slices.Concat(p.Roots, p.Extra) {
 		c, err := x509.ParseCertificate(raw)
 		if err != nil {

@@ -15,8 +15,11 @@ import (
 	"strings"
 )
 
-// maxTOC bounds the table of contents of a xar archive, packed and not.
-const maxTOC = 32 << 20
+// Bounds of a xar archive's table of contents.
+const (
+	maxTOC      = 32 << 20 // bytes, packed and not
+	maxXARFiles = 100_000
+)
 
 type xarData struct {
 	offset, length int64
@@ -123,7 +126,7 @@ func parseTOC(b []byte) (*xarTOC, error) {
 			case data != nil && el == "archived-checksum":
 				data.sum = value
 			case data != nil && el == "data":
-				if len(t.data) == maxEntries {
+				if len(t.data) == maxXARFiles {
 					return nil, errors.New("a table of contents of too many files")
 				}
 				t.data = append(t.data, *data)
