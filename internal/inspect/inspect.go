@@ -289,14 +289,18 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 			return err
 		}
 	}
-	opens := unpack.Opens(typ.Format)
-	if !opens && len(embedded) == 0 {
+	opens := typ.Format
+	embedded, installer := w.carve(r, size, typ.Format, embedded)
+	if installer != filetype.Unknown {
+		opens = installer
+	}
+	if !unpack.Opens(opens) && len(embedded) == 0 {
 		return nil
 	}
 	if level >= MaxLevel {
 		return n.add("not opened: what lies deeper than six generations is not looked at")
 	}
-	err := w.members(r, size, hashes, name, level, typ, embedded, n)
+	err := w.members(r, size, hashes, name, level, opens, embedded, n)
 	var f *failed
 	switch {
 	case err == nil || errors.As(err, &f):
@@ -315,25 +319,19 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 	return n.add("%s", err)
 }
 
-func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, format filetype.Format, embedded []exe.Embedded, n *notes) error {
 	for _, e := range embedded {
-		if e.Offset < 0 || e.Size <= 0 || e.Size > size-e.Offset {
-			continue
-		}
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		if t := detect(run, e.Size); t.Format == filetype.Unknown || t.Format == filetype.Text || t.Format == filetype.Empty {
-			continue
-		}
 		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
 			return err
 		}
 	}
-	if !unpack.Opens(typ.Format) {
+	if !unpack.Opens(format) {
 		return nil
 	}
 	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory}
 	return guarded(func() error {
-		return unpack.Each(w.ctx, typ.Format, r, size, o, func(m unpack.Member) error {
+		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
 			if m.Path == "" {
 				m.Path = without(name)
 			}

@@ -318,3 +318,13 @@ func (s *sample) fat() Type {
 	}
 	return Type{MachO, "Mach-O universal" + kind + " (" + strings.Join(cpus, ", ") + ")", "MACHO"}
 }
+
+// pyInstaller reports whether all of the file is an archive of PyInstaller, which says so at its end.
+func (s *sample) pyInstaller() bool {
+	for _, cookie := range []int64{24 + 64, 24} {
+		if b := s.at(s.size-cookie, 12); len(b) == 12 && string(b[:8]) == "MEI\x0c\x0b\x0a\x0b\x0e" && int64(binary.BigEndian.Uint32(b[8:])) == s.size {
+			return true
+		}
+	}
+	return false
+}

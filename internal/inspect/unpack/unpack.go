@@ -41,7 +41,7 @@ func Opens(f filetype.Format) bool { return readers[f] != nil }
 
 // holders are formats that hold files and that some reader may not open.
 var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
-	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex, filetype.NSIS}
+	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex}
 
 // Closed reports whether files of a format hold others that Each cannot open.
 func Closed(f filetype.Format) bool { return readers[f] == nil && slices.Contains(holders, f) }
@@ -104,4 +104,8 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.XAR:      readXAR,
 	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
+
+	// What programs carry.
+	filetype.PyInstaller: readPyInstaller,
+	filetype.NSIS:        readNSIS,
 }
