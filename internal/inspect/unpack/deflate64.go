@@ -12,7 +12,7 @@ type inflater64 struct {
 	left                int  // of a stored block
 	length, distance    int  // of a match still to be copied
 	failed              error
-	nsis                bool // deflate as NSIS has it: stored blocks say their length once
+	nsis                bool // deflate as NSIS has it: stored blocks may say their length once
 }
 
 func newInflater64(r io.ByteReader) io.Reader {
@@ -108,7 +108,11 @@ func (f *inflater64) block() error {
 	case 0:
 		f.align()
 		n := f.read(16)
-		if !f.nsis && f.read(16) != n^0xffff {
+		f.need(16)
+		switch inverse := uint32(f.bits & 0xffff); {
+		case inverse == n^0xffff:
+			f.drop(16)
+		case !f.nsis:
 			return errCode
 		}
 		f.kind, f.left = 0, int(n)

@@ -163,7 +163,7 @@ func (n *nsisReader) open() error {
 	case claimed == size:
 		n.files = n.data + 4 + size
 		header = n.stored(n.data+4, size)
-	case b[3] == 0x80:
+	case b[3] == 0x80 && !nsisLooksLZMA(b) && (b[0] > 1 || !nsisLooksLZMA(b[1:])):
 		n.method, n.filter = sniff(b[4:])
 		claimed &^= 1 << 31
 		n.files = n.data + 4 + claimed
@@ -473,7 +473,7 @@ func (n *nsisReader) script() []nsisFile {
 
 // uninstaller tells by its arguments whether an instruction is the one that writes the uninstaller: a name, a place, and a small size.
 func (n *nsisReader) uninstaller(name, at, size, unused1, unused2 uint32) bool {
-	if unused1 != 0 || unused2 != 0 || size > 1<<20 || int64(at) > n.end || at == 0 && size == 0 {
+	if unused1 != 0 || unused2 != 0 || size > 1<<20 || !n.solid && int64(at) > n.end || at == 0 && size == 0 {
 		return false
 	}
 	text := strings.ToLower(n.text(name))
