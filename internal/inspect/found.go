@@ -50,10 +50,11 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 	cuts := append(done, known...)
 	slices.SortFunc(cuts, func(a, b exe.Embedded) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
 	count := map[string]int{}
+	var archives []exe.Embedded
 	at := int64(0)
 	between := func(from, to int64, path string) {
 		for _, f := range unpack.Find(io.NewSectionReader(r, from, to-from), to-from, format == filetype.MZ) {
-			if f.Format == filetype.NSIS {
+			if f.Format == filetype.NSIS || f.Format == filetype.Inno {
 				installer = f.Format
 				continue
 			}
@@ -61,7 +62,7 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 			if count[path]++; count[path] > 1 {
 				name = fmt.Sprintf("%s/archive %d.%s", path, count[path], f.Format)
 			}
-			known = append(known, exe.Embedded{Path: name, Offset: from + f.Offset, Size: f.Size})
+			archives = append(archives, exe.Embedded{Path: name, Offset: from + f.Offset, Size: f.Size})
 		}
 	}
 	for _, cut := range append(cuts, exe.Embedded{Offset: size}) {
@@ -76,7 +77,10 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 		}
 		at = max(at, cut.Offset+cut.Size)
 	}
-	return known, installer
+	if installer == filetype.Inno {
+		archives = nil // files that it holds as they are, which are its members
+	}
+	return append(known, archives...), installer
 }
 
 // readerAt fails once the walk's time is over, so that what is searched does not go on.

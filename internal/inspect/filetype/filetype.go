@@ -81,6 +81,7 @@ const (
 
 	// What other programs carry or append.
 	PyInstaller Format = "pyinstaller" // scripts and libraries of Python
+	Inno        Format = "inno setup"  // the whole program is its installer
 )
 
 // Type is what a file is.

@@ -26,7 +26,7 @@ const (
 )
 
 // Find looks for the archives in the size bytes of r, as a self-extracting program carries them in itself or behind its own code. It tells
-// formats whose beginning says enough to be believed: zip, 7z, RAR, cabinet, and the data of NSIS and PyInstaller; of a DOS program also ARJ and
+// formats whose beginning says enough to be believed: zip, 7z, RAR, cabinet, the data of NSIS and PyInstaller, and the table of Inno Setup; of a DOS program also ARJ and
 // LZH, whose marks are too short for larger ones. They are told in order, and what lies in one of them is not looked at. The bytes are read twice at most.
 func Find(r io.ReaderAt, size int64, dos bool) []Found {
 	f := &finder{r: r, size: size}
@@ -94,6 +94,7 @@ var foundMagics = []foundMagic{
 	{"Rar!\x1a\x07", 0, (*finder).rar},
 	{"MSCF\x00\x00\x00\x00", 0, (*finder).cab},
 	{nsisMark, 4, (*finder).nsis},
+	{innoMark, 0, (*finder).inno},
 }
 
 var dosMagics = []foundMagic{
@@ -238,6 +239,13 @@ func (f *finder) nsis(off, end int64) (Found, bool) {
 	}
 	header, all := int64(le.Uint32(b[20:])), int64(le.Uint32(b[24:]))
 	return Found{filetype.NSIS, off, min(all, end-off)}, header > 0 && all > nsisFirst
+}
+
+// inno finds the table by which a program is an installer of Inno Setup.
+func (f *finder) inno(off, _ int64) (Found, bool) {
+	b := f.head(off, 44)
+	_, ok := readInnoTable(b)
+	return Found{filetype.Inno, off, int64(len(b))}, ok
 }
 
 func (f *finder) arj(off, end int64) (Found, bool) {

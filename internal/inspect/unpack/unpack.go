@@ -108,4 +108,5 @@ var readers = map[filetype.Format]func(*container) error{
 	// What programs carry.
 	filetype.PyInstaller: readPyInstaller,
 	filetype.NSIS:        readNSIS,
+	filetype.Inno:        readInno,
 }
