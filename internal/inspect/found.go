@@ -1,9 +1,11 @@
 package inspect
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/filetype"
@@ -16,10 +18,20 @@ const overlayPath = "overlay"
 // carve returns what lies in a program or a script, as runs of bytes that are files: those of embedded that begin like one, and the archives that
 // begin somewhere else in it, as those that unpack themselves have them. No byte is in two of the runs that are found here. installer is a format
 // of which the whole program is one.
-func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded []exe.Embedded) (known []exe.Embedded, installer filetype.Format) {
+func (w *walk) carve(r io.ReaderAt, size int64, typ filetype.Type, embedded []exe.Embedded) (known []exe.Embedded, installer filetype.Format) {
 	r = &readerAt{w, r}
 	overlay := size
-	var done []exe.Embedded // known, too
+	if typ.Short == "MZ" { // of a DOS program the header says how long it is, in pages of 512 bytes
+		var b [6]byte
+		if n, _ := r.ReadAt(b[:], 0); n == len(b) {
+			overlay = 512 * int64(binary.LittleEndian.Uint16(b[4:]))
+			if last := int64(binary.LittleEndian.Uint16(b[2:])); last > 0 {
+				overlay += last - 512
+			}
+		}
+	}
+	var done []exe.Embedded   // known, too
+	var behind []exe.Embedded // an overlay with a zip behind something else
 	for _, e := range embedded {
 		if e.Offset < 0 || e.Size <= 0 || e.Size > size-e.Offset {
 			continue
@@ -27,18 +39,24 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 		if e.Path == overlayPath {
 			overlay = e.Offset
 		}
-		switch t := detect(io.NewSectionReader(r, e.Offset, e.Size), e.Size); t.Format {
+		run := io.NewSectionReader(r, e.Offset, e.Size)
+		switch t := detect(run, e.Size); t.Format {
 		case filetype.Unknown, filetype.Text, filetype.Empty:
 		case filetype.NSIS:
 			// Its uninstaller is made of the program, too.
 			installer, done = t.Format, append(done, e)
 		default:
+			var begin [2]byte
+			if n, _ := run.ReadAt(begin[:], 0); e.Path == overlayPath && strings.HasSuffix(t.Name, " after other data") && n == 2 && string(begin[:]) != "PK" {
+				behind = append(behind, e)
+				continue
+			}
 			known = append(known, e)
 		}
 	}
-	switch format {
+	switch typ.Format {
 	case filetype.PE, filetype.ELF, filetype.MachO, filetype.MZ:
-	case filetype.Script, filetype.Text:
+	case filetype.Script:
 		if f, ok := unpack.FindBehind(r, size); ok {
 			known = append(known, exe.Embedded{Path: fmt.Sprintf("%s/archive.%s", overlayPath, f.Format), Offset: f.Offset, Size: f.Size})
 		}
@@ -53,7 +71,7 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 	var archives []exe.Embedded
 	at := int64(0)
 	between := func(from, to int64, path string) {
-		for _, f := range unpack.Find(io.NewSectionReader(r, from, to-from), to-from, format == filetype.MZ) {
+		for _, f := range unpack.Find(io.NewSectionReader(r, from, to-from), to-from, typ.Format == filetype.MZ) {
 			if f.Format == filetype.NSIS || f.Format == filetype.Inno {
 				installer = f.Format
 				continue
@@ -79,6 +97,9 @@ func (w *walk) carve(r io.ReaderAt, size int64, format filetype.Format, embedded
 	}
 	if installer == filetype.Inno {
 		archives = nil // files that it holds as they are, which are its members
+	}
+	if len(archives) == 0 && installer == filetype.Unknown {
+		archives = behind
 	}
 	return append(known, archives...), installer
 }

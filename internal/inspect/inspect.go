@@ -290,7 +290,7 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 		}
 	}
 	opens := typ.Format
-	embedded, installer := w.carve(r, size, typ.Format, embedded)
+	embedded, installer := w.carve(r, size, typ, embedded)
 	if installer != filetype.Unknown {
 		opens = installer
 	}

@@ -82,6 +82,7 @@ const (
 	// What other programs carry or append.
 	PyInstaller Format = "pyinstaller" // scripts and libraries of Python
 	Inno        Format = "inno setup"  // the whole program is its installer
+	Asar        Format = "asar"        // Electron
 )
 
 // Type is what a file is.

@@ -191,6 +191,8 @@ func (s *sample) magic() Type {
 			return s.fat()
 		}
 		return Type{Class, fmt.Sprintf("Java class %d", be16(h[6:])), "CLASS"}
+	case has("\x04\x00\x00\x00") && len(h) > 16 && h[16] == '{' && le32(h[8:]) == le32(h[4:])-4 && le32(h[12:]) <= le32(h[8:])-4:
+		return Type{Asar, "Electron archive (asar)", "ASAR"}
 	case has("\xCA\xFE\xBA\xBF"):
 		return s.fat()
 	case has("\xFE\xED\xFA\xCE") || has("\xFE\xED\xFA\xCF") || has("\xCE\xFA\xED\xFE") || has("\xCF\xFA\xED\xFE"):

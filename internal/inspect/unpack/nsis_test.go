@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -136,4 +137,125 @@ func sevenZipExtracts(t testing.TB, b []byte) map[string]string {
 	return out
 }
 
-var _ = binary.LittleEndian
+// nsisData writes the data of an installer without compression: a header of entries and strings, and the files behind it.
+func nsisData(texts string, entries [][7]uint32, files ...string) []byte {
+	le := binary.LittleEndian
+	const tables = 4 + 8*8
+	script := make([]byte, 0, nsisEntry*len(entries))
+	for _, e := range entries {
+		for _, v := range e {
+			script = le.AppendUint32(script, v)
+		}
+	}
+	at := uint32(tables)
+	end := at + uint32(len(script))
+	header := le.AppendUint32(nil, 0)
+	for _, table := range [8][2]uint32{2: {at, uint32(len(entries))}, 3: {end, 0}, 4: {end + uint32(len(texts)), 0}} {
+		if table[0] == 0 {
+			table[0] = at // none is at zero, which the headers of 64 bits have
+		}
+		header = le.AppendUint32(le.AppendUint32(header, table[0]), table[1])
+	}
+	header = append(append(header, script...), texts...)
+	body := append(le.AppendUint32(nil, uint32(len(header))), header...)
+	for _, f := range files {
+		body = append(le.AppendUint32(body, uint32(len(f))), f...)
+	}
+	first := append(le.AppendUint32(nil, 0), nsisMark...)
+	first = le.AppendUint32(le.AppendUint32(first, uint32(len(header))), uint32(nsisFirst+len(body)))
+	return append(first, body...)
+}
+
+// TestNSISPaths holds how the codes of strings are read, in each of the editions.
+func TestNSISPaths(t *testing.T) {
+	const create, extract = nsisCreateDir, nsisExtractFile
+	for name, c := range map[string]struct {
+		texts string
+		want  string
+	}{
+		"NSIS 3":                    {"\x00a.txt\x00\x03\x95\x80\\sub\x00", "$INSTDIR/sub/a.txt"},
+		"NSIS 3, folder of Windows": {"\x00a.txt\x00\x02\x1a\x23\\sub\x00", "$APPDATA/sub/a.txt"},
+		"NSIS 2":                    {"\x00a.txt\x00\xfd\x95\x80\\sub\x00", "$INSTDIR/sub/a.txt"},
+		"NSIS 2, folder of Windows": {"\x00a.txt\x00\xfe\x1a\x23\\sub\xfc\xfd\x00", "$APPDATA/sub\u00fd/a.txt"},
+		"NSIS 2, named folder":      {"\x00a.txt\x00\xfe\x8c\x26\\\x00ProgramFilesDir\x00", "$PROGRAMFILES/a.txt"},
+		"climbs":                    {"\x00a.txt\x00\x03\x95\x80\\..\\..\\x\x00", "$INSTDIR/x/a.txt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := nsisData(c.texts, [][7]uint32{{create, 7, 1}, {extract, 0, 1, 0}}, "content")
+			got, err := list(t, filetype.NSIS, b, Options{})
+			if d := cmp.Diff([]entry{{c.want, 7, sum([]byte("content")), ""}}, got); d != "" || err != nil {
+				t.Errorf("%v %s", err, d)
+			}
+		})
+	}
+}
+
+// TestNSISHostile holds that what is damaged is told, and the rest given.
+func TestNSISHostile(t *testing.T) {
+	texts := "\x00a.txt\x00b.txt\x00"
+	extract := func(name, at uint32) [7]uint32 { return [7]uint32{nsisExtractFile, 0, name, at} }
+	good := nsisData(texts, [][7]uint32{extract(1, 0), extract(7, 11)}, "content", "more")
+	reason := func(b []byte) string {
+		got, err := list(t, filetype.NSIS, b, Options{})
+		text := fmt.Sprint(err)
+		for _, e := range got {
+			text += "; " + e.Path + " " + e.Err
+		}
+		return text
+	}
+	if got := reason(good); got != "<nil>; $INSTDIR/a.txt ; $INSTDIR/b.txt " {
+		t.Error(got)
+	}
+	le := binary.LittleEndian
+	change := func(at int, v uint32) []byte {
+		b := bytes.Clone(good)
+		le.PutUint32(b[at:], v)
+		return b
+	}
+	for name, c := range map[string]struct {
+		in   []byte
+		want string
+	}{
+		"cut in the header":         {good[:60], "the data ends too early"},
+		"cut in a file":             {good[:len(good)-2], "b.txt nsis: member $INSTDIR/b.txt: the data ends too early"},
+		"a header of 4 GiB":         {change(20, 1<<32-1), "nsis: "},
+		"entries outside of it":     {change(nsisFirst+4+4+8*2+4, 1<<30), "the header's tables lie outside of it"},
+		"strings outside of it":     {change(nsisFirst+4+4+8*4, 1<<30), "the header's tables lie outside of it"},
+		"a file beyond the end":     {nsisData(texts, [][7]uint32{extract(1, 0), extract(7, 1<<31)}, "content"), "b.txt nsis: member $INSTDIR/b.txt: the data ends too early"},
+		"a name beyond the strings": {nsisData(texts, [][7]uint32{extract(1<<31, 0)}, "content"), "<nil>; $INSTDIR "},
+		"a file of 2 GiB":           {change(len(good)-8, 1<<31-1), "b.txt nsis: member $INSTDIR/b.txt: the data ends too early"},
+		"no first header":           {make([]byte, 4096), "there is no first header"},
+	} {
+		if got := reason(c.in); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s; want %q", name, got, c.want)
+		}
+	}
+	// Many entries that write the same piece do not unpack it again and again.
+	many := make([][7]uint32, 2000)
+	for i := range many {
+		many[i] = extract(1, 0)
+	}
+	b := nsisData(texts, many, strings.Repeat("x", 1<<16))
+	r := &countedReaderAt{r: bytes.NewReader(b)}
+	if got, err := listReader(t, filetype.NSIS, r, int64(len(b)), Options{}); len(got) != len(many) || err != nil || r.n > 1<<20 {
+		t.Errorf("%d members, %v, %d bytes read", len(got), err, r.n)
+	}
+}
+
+// FuzzNSIS reads installers of every compressor with damage, also in the header that they compress.
+func FuzzNSIS(f *testing.F) {
+	f.Add(nsisData("\x00a.txt\x00\x03\x95\x80\\sub\x00", [][7]uint32{{nsisCreateDir, 7, 1}, {nsisExtractFile, 0, 1, 0}, {62, 1, 0, 4}}, "content", "more"))
+	for _, compressor := range []string{"zlib", "bzip2", "/SOLID lzma", "/SOLID bzip2"} {
+		b := nsisInstaller(f, true, compressor)
+		f.Add(b[bytes.Index(b, []byte(nsisMark))-4:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.NSIS, b) })
+}
+
+// FuzzNSISBzip2 reads what may be a stream of NSIS's bzip2.
+func FuzzNSISBzip2(f *testing.F) {
+	f.Add([]byte{nsisBlockMark, 0, 0, 1, 0x80, 0, 0x80, 0, 0x40, 0x80})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		io.CopyN(io.Discard, newNSISBzip2(buffered(bytes.NewReader(b))), 4<<20)
+	})
+}

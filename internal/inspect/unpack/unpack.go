@@ -109,4 +109,5 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.PyInstaller: readPyInstaller,
 	filetype.NSIS:        readNSIS,
 	filetype.Inno:        readInno,
+	filetype.Asar:        readAsar,
 }
