@@ -218,3 +218,12 @@ func TestManyBeginnings(t *testing.T) {
 		t.Errorf("%d members", got)
 	}
 }
+
+// TestInstallerNames holds that the files in a cabinet of an MSI have the names that the MSI has for them, not the cabinet's.
+func TestInstallerNames(t *testing.T) {
+	b := file(t, realdata.Path(t, "files", "relic-functest", "dummy.msi"))
+	_, all := look(t, b, "dummy.msi", nil)
+	if !slices.Contains(paths(all), "product.cab > Program Files/dummy/ClassLibrary1.dll") {
+		t.Errorf("members: %q", paths(all))
+	}
+}

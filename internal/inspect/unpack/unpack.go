@@ -20,6 +20,9 @@ type Member struct {
 	Reader   io.Reader // its bytes, unpacked as they are read; good until yield returns; nil when it cannot be opened
 	Err      error     // why it cannot be opened; a *Problem
 	Password string    // by which it was opened
+
+	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
+	Names map[string]string
 }
 
 // Problem is why a container or a member cannot be opened, in whole or in part.
