@@ -83,6 +83,8 @@ const (
 	PyInstaller Format = "pyinstaller" // scripts and libraries of Python
 	Inno        Format = "inno setup"  // the whole program is its installer
 	Asar        Format = "asar"        // Electron
+
+	InstallShield Format = "installshield" // the files behind a setup program
 )
 
 // Type is what a file is.

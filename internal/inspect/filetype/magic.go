@@ -49,6 +49,8 @@ var marks = []mark{
 	{0, "SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
 	{0, "SZ \x88\xF0\x27\x33\xD1", Type{SZDD, "MS-DOS compress (QBasic SZDD)", "SZDD"}},
 	{0, "KWAJ\x88\xF0\x27\xD1", Type{SZDD, "MS-DOS compress (KWAJ)", "KWAJ"}},
+	{0, "InstallShield\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
+	{0, "ISSetupStream\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
 	{4, "\xEF\xBE\xAD\xDENullsoftInst", Type{NSIS, "NSIS installer data", "NSIS"}},
 	{0, "\x78\x9F\x3E\x22", Type{TNEF, "TNEF message", "TNEF"}},
 	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
@@ -435,6 +437,9 @@ func (s *sample) pdf() Type {
 
 // late tells what is known by marks far from the beginning.
 func (s *sample) late() Type {
+	if s.installShield() {
+		return Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}
+	}
 	// Readers of PDF take up to 1,024 bytes before the header.
 	if i := bytes.Index(s.head[:min(len(s.head), 1024)], []byte("%PDF-1.")); i > 0 {
 		t := s.pdf()

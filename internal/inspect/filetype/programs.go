@@ -3,6 +3,7 @@ package filetype
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -327,4 +328,15 @@ func (s *sample) pyInstaller() bool {
 		}
 	}
 	return false
+}
+
+// installShield reports whether the file begins as the files behind a setup program of InstallShield do: name, path, version and size of the first, each a text with NUL
+// behind it.
+func (s *sample) installShield() bool {
+	f := strings.SplitN(string(s.at(0, 1024)), "\x00", 5)
+	if len(f) < 5 || f[0] == "" || !strings.HasSuffix(f[1], `\`+f[0]) || strings.Trim(f[2], "0123456789.") != "" || f[2] == "" {
+		return false
+	}
+	n, err := strconv.ParseInt(f[3], 10, 64)
+	return err == nil && n >= 0 && n <= s.size
 }

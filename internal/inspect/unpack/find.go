@@ -26,8 +26,9 @@ const (
 )
 
 // Find looks for the archives in the size bytes of r, as a self-extracting program carries them in itself or behind its own code. It tells
-// formats whose beginning says enough to be believed: zip, 7z, RAR, cabinet, the data of NSIS and PyInstaller, and the table of Inno Setup; of a DOS program also ARJ and
-// LZH, whose marks are too short for larger ones. They are told in order, and what lies in one of them is not looked at. The bytes are read twice at most.
+// formats whose beginning says enough to be believed: zip, 7z, RAR, cabinet, the data of NSIS and PyInstaller, the table of Inno Setup, and the files
+// of InstallShield; of a DOS program also ARJ and LZH, whose marks are too short for larger ones. They are told in order, and what lies in one of
+// them is not looked at. The bytes are read three times at most: for PyInstaller's end, for beginnings, and for the ends of zips.
 func Find(r io.ReaderAt, size int64, dos bool) []Found {
 	f := &finder{r: r, size: size}
 	magics := foundMagics
@@ -95,6 +96,8 @@ var foundMagics = []foundMagic{
 	{"MSCF\x00\x00\x00\x00", 0, (*finder).cab},
 	{nsisMark, 4, (*finder).nsis},
 	{innoMark, 0, (*finder).inno},
+	{isMark, 0, (*finder).installShield},
+	{isStream, 0, (*finder).installShield},
 }
 
 var dosMagics = []foundMagic{

@@ -113,4 +113,6 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.NSIS:        readNSIS,
 	filetype.Inno:        readInno,
 	filetype.Asar:        readAsar,
+
+	filetype.InstallShield: readInstallShield,
 }
