@@ -290,22 +290,25 @@ func (f *finder) lzh(off, end int64) (Found, bool) {
 }
 
 // pyInstaller finds the last archive of PyInstaller.
-func (f *finder) pyInstaller() (Found, bool) {
+func (f *finder) pyInstaller() (found Found, ok bool) {
 	buf := make([]byte, findStep+findHead)
-	for at := (f.size - 1) / findStep * findStep; at >= 0; at -= findStep {
-		n, _ := f.r.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
-		for b := buf[:n]; ; {
-			i := bytes.LastIndex(b, []byte(pyMark))
-			if i < 0 {
+	for at := int64(0); at < f.size; at += findStep {
+		n, err := f.r.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
+		for i := 0; i < min(n, findStep); {
+			j := bytes.Index(buf[i:n], []byte(pyMark))
+			if j < 0 || i+j >= findStep {
 				break
 			}
-			if c, ok := readPyCookie(f.r, f.size, at+int64(i)); ok {
-				return Found{filetype.PyInstaller, c.start, c.end - c.start}, true
+			if c, last := readPyCookie(f.r, f.size, at+int64(i+j)); last {
+				found, ok = Found{filetype.PyInstaller, c.start, c.end - c.start}, true
 			}
-			b = b[:i]
+			i += j + 1
+		}
+		if err != nil && err != io.EOF || n == 0 {
+			break
 		}
 	}
-	return Found{}, false
+	return found, ok
 }
 
 // scriptPayloads are what follows the text of a script that unpacks itself.
