@@ -31,7 +31,7 @@ func (w *walk) carve(r io.ReaderAt, size int64, typ filetype.Type, embedded []ex
 		}
 	}
 	var done []exe.Embedded   // known, too
-	var behind []exe.Embedded // an overlay with a zip behind something else
+	var behind []exe.Embedded // an overlay that may hold more than it begins with
 	for _, e := range embedded {
 		if e.Offset < 0 || e.Size <= 0 || e.Size > size-e.Offset {
 			continue
@@ -46,12 +46,13 @@ func (w *walk) carve(r io.ReaderAt, size int64, typ filetype.Type, embedded []ex
 			// Its uninstaller is made of the program, too.
 			installer, done = t.Format, append(done, e)
 		default:
-			var begin [2]byte
-			if n, _ := run.ReadAt(begin[:], 0); e.Path == overlayPath && strings.HasSuffix(t.Name, " after other data") && n == 2 && string(begin[:]) != "PK" {
+			// A zip may lie behind something else, and another archive behind one that says where it ends.
+			late := t.Format == filetype.Cab || t.Format == filetype.SevenZip || strings.HasSuffix(t.Name, " after other data")
+			if e.Path == overlayPath && late {
 				behind = append(behind, e)
-				continue
+			} else {
+				known = append(known, e)
 			}
-			known = append(known, e)
 		}
 	}
 	switch typ.Format {
@@ -77,7 +78,9 @@ func (w *walk) carve(r io.ReaderAt, size int64, typ filetype.Type, embedded []ex
 				continue
 			}
 			name := fmt.Sprintf("%s/archive.%s", path, f.Format)
-			if count[path]++; count[path] > 1 {
+			if count[path]++; f.Offset == 0 && f.Size == to-from {
+				name = path
+			} else if count[path] > 1 {
 				name = fmt.Sprintf("%s/archive %d.%s", path, count[path], f.Format)
 			}
 			archives = append(archives, exe.Embedded{Path: name, Offset: from + f.Offset, Size: f.Size})

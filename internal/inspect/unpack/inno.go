@@ -30,8 +30,9 @@ const (
 	innoTable     = "rDlPtS\xcd\xe6\xd7\x7b\x0b\x2a" // since 5.1.5
 	innoName      = "Inno Setup Setup Data ("
 	innoNameSize  = 64
-	innoMaxBlock  = 64 << 20
-	innoCRCEach   = 4096 // bytes of a block behind each checksum
+	innoMaxBlock  = 32 << 20
+	innoSearch    = 256 << 20 // bytes that are read, some of them again and again, to find the list of files
+	innoCRCEach   = 4096      // bytes of a block behind each checksum
 	innoMaxString = 64 << 10
 	innoKept      = 16 << 20 // bytes of one piece that are kept because two files have it
 	innoRC4Skip   = 1000     // bytes of the key stream that are thrown away
@@ -332,11 +333,13 @@ func (z *innoReader) name(script []byte) {
 		name  string
 		piece uint32
 	}
+	left := innoSearch
 	// parse reads the entry at p whose fixed bytes are n.
 	parse := func(p, n int) (e entry, next int, ok bool) {
 		external := false // a file that is not in the installer has a source, and no piece
 		for i := range texts {
 			text, after, ok := z.text(script, p)
+			left -= 16 + after - p
 			if !ok || i != 1 && i != 0 && len(text) > 4096 {
 				return e, 0, false
 			}
@@ -358,7 +361,7 @@ func (z *innoReader) name(script []byte) {
 	}
 	var best []entry
 	tries := 0
-	for from := 0; tries < 4096; {
+	for from := 0; tries < 4096 && left > 0; {
 		i := bytes.Index(script[from:], bracket)
 		if i < 0 {
 			break
@@ -376,7 +379,7 @@ func (z *innoReader) name(script []byte) {
 		for n := least; n <= most; n++ {
 			var all []entry
 			end := 0
-			for p := at - 8; ; {
+			for p := at - 8; left > 0; {
 				e, next, ok := parse(p, n)
 				if !ok {
 					break
@@ -403,12 +406,12 @@ func (z *innoReader) name(script []byte) {
 // text reads the string at a place: its length in bytes, then they.
 func (z *innoReader) text(b []byte, at int) (string, int, bool) {
 	if at < 0 || at+4 > len(b) {
-		return "", 0, false
+		return "", at, false
 	}
 	n := int64(binary.LittleEndian.Uint32(b[at:]))
 	at += 4
 	if n > innoMaxString || n > int64(len(b)-at) || z.wide && n%2 != 0 {
-		return "", 0, false
+		return "", at, false
 	}
 	s := b[at : at+int(n)]
 	at += int(n)
@@ -418,7 +421,7 @@ func (z *innoReader) text(b []byte, at int) (string, int, bool) {
 	units := make([]uint16, len(s)/2)
 	for i := range units {
 		if units[i] = binary.LittleEndian.Uint16(s[2*i:]); units[i] < 9 {
-			return "", 0, false
+			return "", at, false
 		}
 	}
 	return string(utf16.Decode(units)), at, true

@@ -352,6 +352,34 @@ func TestInnoHostile(t *testing.T) {
 	}
 }
 
+// TestInnoSearchBounded holds that a script full of what may be the list of files is not read without end: two long lists of which the second is a little
+// shorter, so that each of its entries may begin one.
+func TestInnoSearchBounded(t *testing.T) {
+	w := innoWriter{version: "6.2.0", number: 60200, wide: true, fixed: 43}
+	entry := func(b []byte) []byte {
+		for _, s := range []string{"", "{a}", "", "", "", "", "", "", "", ""} {
+			b = w.text(b, s)
+		}
+		return append(b, make([]byte, 43)...)
+	}
+	var script []byte
+	for range 30_000 {
+		script = entry(script)
+	}
+	script = append(script, "something else"...)
+	for range 29_999 {
+		script = entry(script)
+	}
+	z := &innoReader{version: 60200, wide: true, pieces: make([]innoPiece, 1<<20)}
+	n := allocated(func() { z.name(script) })
+	if n > 4*innoSearch {
+		t.Errorf("%d bytes were allocated for a script of %d", n, len(script))
+	}
+	if len(z.pieces[0].names) != 30_000 {
+		t.Errorf("%d names", len(z.pieces[0].names))
+	}
+}
+
 // FuzzInno mends the checksums that guard table and blocks, so that damage gets past them.
 func FuzzInno(f *testing.F) {
 	files := []innoFile{{`{app}\x.txt`, "content", false}, {`{app}\y.exe`, "\xe8\x00\x00\x00\x00code", true}, {`{app}\z.txt`, "content", false}}

@@ -212,14 +212,13 @@ func (c *container) isCabinet(files []isFile, header isFile, base string) error 
 		return c.tell(Member{Path: what, Size: -1, Err: err})
 	}
 	list, err := isList(h)
+	volumes := map[string]*isFile{}
+	for i := range files {
+		volumes[strings.ToLower(files[i].path)] = &files[i]
+	}
 	for _, f := range list {
 		m := Member{Path: cleanPath(base + "/" + f.path), Size: f.size}
-		var volume *isFile
-		for i := range files {
-			if strings.EqualFold(files[i].path, base+strconv.Itoa(f.volume)+".cab") {
-				volume = &files[i]
-			}
-		}
+		volume := volumes[strings.ToLower(base+strconv.Itoa(f.volume)+".cab")]
 		switch {
 		case f.split:
 			m.Err = errors.New("it goes on in the next volume, which is not read")

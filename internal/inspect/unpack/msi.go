@@ -12,7 +12,7 @@ import (
 // called, and by the tables Component and Directory where.
 
 const (
-	msiMaxTable   = 64 << 20
+	msiMaxTable   = 16 << 20
 	msiMaxStrings = 1 << 22
 	msiMaxDepth   = 64 // folders in each other
 	msiMaxNames   = 1 << 18
@@ -178,7 +178,7 @@ func (d *msiDatabase) names() map[string]string {
 		}
 		p := path(f.parent, depth+1) + "/" + name
 		if len(p) > maxPath || len(p) > left {
-			return ""
+			p = "" // not made again for each file
 		}
 		left -= len(p)
 		known[id] = p

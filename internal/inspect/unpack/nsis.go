@@ -24,6 +24,7 @@ const (
 	nsisEntry      = 28
 	nsisMaxEntries = 1 << 20
 	nsisMaxText    = 4 << 10
+	nsisMaxPaths   = 32 << 20 // bytes of all paths, which may share what they are made of
 	nsisMaxStub    = 4 << 20  // of the program, which an uninstaller begins with
 	nsisKept       = 16 << 20 // bytes of one file that are kept because two entries of the script write it
 )
@@ -32,7 +33,6 @@ const (
 const (
 	nsisCreateDir   = 11
 	nsisExtractFile = 20
-	nsisAssign      = 25
 	// The instruction that writes the uninstaller has a number that depends on what the program was built with.
 	nsisUninstallerFrom, nsisUninstallerTo = 62, 66
 )
@@ -88,7 +88,7 @@ func readNSIS(c *container) error {
 	if err := n.layout(); err != nil {
 		return err
 	}
-	files := n.script()
+	files, all := n.script()
 	slices.SortStableFunc(files, func(a, b nsisFile) int { return int(min(max(a.at-b.at, -1), 1)) })
 	for len(files) > 0 {
 		same := 1
@@ -99,6 +99,9 @@ func readNSIS(c *container) error {
 			return err
 		}
 		files = files[same:]
+	}
+	if !all {
+		return fmt.Errorf("the paths of its files have more than %d bytes; what followed was not looked at", nsisMaxPaths)
 	}
 	return nil
 }
@@ -450,12 +453,19 @@ func (n *nsisReader) text(at uint32) string {
 	return latin1Name(out)
 }
 
-// script follows the instructions from the first to the last and returns the files that they write.
-func (n *nsisReader) script() []nsisFile {
+// script follows the instructions from the first to the last and returns the files that they write; all is false when there are more.
+func (n *nsisReader) script() (files []nsisFile, all bool) {
 	le := binary.LittleEndian
-	var files []nsisFile
+	left := nsisMaxPaths
+	add := func(f nsisFile) {
+		left -= len(f.path) + 64
+		files = append(files, f)
+	}
 	folder := "$INSTDIR"
 	for e := n.entries; len(e) >= nsisEntry; e = e[nsisEntry:] {
+		if left <= 0 {
+			return files, false
+		}
 		arg := func(i int) uint32 { return le.Uint32(e[4+4*i:]) }
 		switch which := le.Uint32(e); {
 		case which == nsisCreateDir && arg(1) != 0:
@@ -463,12 +473,12 @@ func (n *nsisReader) script() []nsisFile {
 				folder = "$INSTDIR" + folder[strings.Index(folder, "OUTDIR")+6:]
 			}
 		case which == nsisExtractFile:
-			files = append(files, nsisFile{path: nsisPath(folder, n.text(arg(1))), at: int64(arg(2))})
+			add(nsisFile{path: nsisPath(folder, n.text(arg(1))), at: int64(arg(2))})
 		case which >= nsisUninstallerFrom && which <= nsisUninstallerTo && n.uninstaller(arg(0), arg(1), arg(2), arg(4), arg(5)):
-			files = append(files, nsisFile{path: nsisPath("$INSTDIR", n.text(arg(0))), at: int64(arg(1)), uninstaller: true, patches: int64(arg(2))})
+			add(nsisFile{path: nsisPath("$INSTDIR", n.text(arg(0))), at: int64(arg(1)), uninstaller: true, patches: int64(arg(2))})
 		}
 	}
-	return files
+	return files, true
 }
 
 // uninstaller tells by its arguments whether an instruction is the one that writes the uninstaller: a name, a place, and a small size.

@@ -242,6 +242,20 @@ func TestNSISHostile(t *testing.T) {
 	}
 }
 
+// TestNSISPathsBounded holds that paths do not take more memory than is right because many entries share a long text.
+func TestNSISPathsBounded(t *testing.T) {
+	many := make([][7]uint32, 100_000)
+	for i := range many {
+		many[i] = [7]uint32{nsisExtractFile, 0, 1, 0}
+	}
+	b := nsisData("\x00"+strings.Repeat("x", 3000)+"\x00", many, "content")
+	told := 0
+	err := Each(t.Context(), filetype.NSIS, bytes.NewReader(b), int64(len(b)), Options{}, func(Member) error { told++; return nil })
+	if most := nsisMaxPaths / 3000; err == nil || !strings.Contains(err.Error(), "what followed was not looked at") || told > most {
+		t.Errorf("%d members, %v", told, err)
+	}
+}
+
 // FuzzNSIS reads installers of every compressor with damage, also in the header that they compress.
 func FuzzNSIS(f *testing.F) {
 	f.Add(nsisData("\x00a.txt\x00\x03\x95\x80\\sub\x00", [][7]uint32{{nsisCreateDir, 7, 1}, {nsisExtractFile, 0, 1, 0}, {62, 1, 0, 4}}, "content", "more"))
