@@ -81,6 +81,7 @@ const (
 
 	// What other programs carry or append.
 	PyInstaller Format = "pyinstaller" // scripts and libraries of Python
+	PYZ         Format = "pyz"         // modules of Python, in the former
 	Inno        Format = "inno setup"  // the whole program is its installer
 	Asar        Format = "asar"        // Electron
 

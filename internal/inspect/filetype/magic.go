@@ -49,6 +49,7 @@ var marks = []mark{
 	{0, "SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
 	{0, "SZ \x88\xF0\x27\x33\xD1", Type{SZDD, "MS-DOS compress (QBasic SZDD)", "SZDD"}},
 	{0, "KWAJ\x88\xF0\x27\xD1", Type{SZDD, "MS-DOS compress (KWAJ)", "KWAJ"}},
+	{0, "PYZ\x00", Type{PYZ, "PyInstaller module archive", "PYZ"}},
 	{0, "InstallShield\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
 	{0, "ISSetupStream\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
 	{4, "\xEF\xBE\xAD\xDENullsoftInst", Type{NSIS, "NSIS installer data", "NSIS"}},

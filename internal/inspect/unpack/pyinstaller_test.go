@@ -123,6 +123,63 @@ func TestPyInstallerHostile(t *testing.T) {
 	}
 }
 
+// pyzProgram writes an archive of modules by Python's own marshal, with the table as a list or, as before version 4, as a dictionary.
+const pyzProgram = `
+import marshal, sys, zlib
+data, toc = b"PYZ\0" + b"\x0d\x0d\x0d\x0a" + bytes(4) + bytes(5), []
+for name, kind, content in [("pkg", 1, b"code of pkg"), ("pkg.module", 0, b"code of module" * 100), ("space", 3, b"")]:
+    packed = zlib.compress(content) if content else b""
+    toc.append((name, (kind, len(data), len(packed))))
+    data += packed
+data = data[:8] + len(data).to_bytes(4, "big") + data[12:]
+sys.stdout.buffer.write(data + marshal.dumps(dict(toc) if sys.argv[1] == "dict" else toc))
+`
+
+func TestPYZ(t *testing.T) {
+	for _, kind := range []string{"list", "dict"} {
+		b := run(t, t.TempDir(), "python3", "-c", pyzProgram, kind)
+		got, err := list(t, filetype.PYZ, b, Options{})
+		want := []entry{{"pkg", 11, sum([]byte("code of pkg")), ""}, {"pkg.module", 1400, sum([]byte(strings.Repeat("code of module", 100))), ""}}
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%s: %v %s", kind, err, d)
+		}
+	}
+}
+
+func TestPYZHostile(t *testing.T) {
+	of := func(table string) []byte {
+		return append([]byte("PYZ\x00\x0d\x0d\x0d\x0a\x00\x00\x00\x10data"), table...)
+	}
+	for name, c := range map[string]struct{ table, want string }{
+		"a list of 2^31":         {"[\xff\xff\xff\x7f", "Python's data are damaged"},
+		"a text of 2^31":         {"u\xff\xff\xff\x7f", "Python's data are damaged"},
+		"a negative text":        {"u\xff\xff\xff\xff", "Python's data are damaged"},
+		"lists in lists":         {strings.Repeat("[\x01\x00\x00\x00", 1000), "Python's data are damaged"},
+		"a list in itself":       {"\xdb\x01\x00\x00\x00r\x00\x00\x00\x00", "Python's data are damaged"},
+		"a reference to nothing": {"r\x05\x00\x00\x00", "Python's data are damaged"},
+		"another type":           {"g12345678", "Python's data are damaged"},
+		"a number":               {"i\x01\x00\x00\x00", "Python's data are damaged"},
+		"nothing":                {"", "Python's data are damaged"},
+		"a place outside":        {"[\x01\x00\x00\x00)\x02z\x01x)\x03i\x00\x00\x00\x00i\x00\x00\x00\x10i\x05\x00\x00\x00", "x pyz: member x: the data ends too early"},
+		"no zlib":                {"[\x01\x00\x00\x00)\x02z\x01x)\x03i\x00\x00\x00\x00i\x0c\x00\x00\x00i\x04\x00\x00\x00", "x pyz: member x: it is encrypted, or damaged"},
+	} {
+		got, err := list(t, filetype.PYZ, of(c.table), Options{})
+		text := fmt.Sprint(err)
+		for _, e := range got {
+			text += "; " + e.Path + " " + e.Err
+		}
+		if !strings.Contains(text, c.want) {
+			t.Errorf("%s: %s; want %q", name, text, c.want)
+		}
+	}
+}
+
+func FuzzPYZ(f *testing.F) {
+	f.Add([]byte("PYZ\x00\x0d\x0d\x0d\x0a\x00\x00\x00\x10data[\x01\x00\x00\x00)\x02z\x01x)\x03i\x00\x00\x00\x00i\x0c\x00\x00\x00i\x04\x00\x00\x00"))
+	f.Add([]byte("PYZ\x00\x0d\x0d\x0d\x0a\x00\x00\x00\x10data\xfb\xda\x01x\xa9\x03i\x00\x00\x00\x00r\x00\x00\x00\x00i\x04\x00\x00\x000"))
+	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.PYZ, b) })
+}
+
 func FuzzPyInstaller(f *testing.F) {
 	f.Add(pyArchiveOf(false, pyPieces...))
 	f.Add(pyArchiveOf(true, pyPieces...))

@@ -110,6 +110,7 @@ var readers = map[filetype.Format]func(*container) error{
 
 	// What programs carry.
 	filetype.PyInstaller: readPyInstaller,
+	filetype.PYZ:         readPYZ,
 	filetype.NSIS:        readNSIS,
 	filetype.Inno:        readInno,
 	filetype.Asar:        readAsar,
