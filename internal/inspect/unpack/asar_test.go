@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -28,7 +29,11 @@ const asarHeader = `{"files":{"a":{"files":{"x.txt":{"size":7,"integrity":{"algo
 	`"link":{"link":"a/x.txt"}}},"beside.node":{"size":5,"unpacked":true},"empty":{"size":0,"offset":"7"},"..":{"files":{"z":{"executable":true,"offset":"7","size":4}}}}}`
 
 func TestAsar(t *testing.T) {
-	got, err := list(t, filetype.Asar, asarOf(asarHeader, "contentmore"), Options{})
+	b := asarOf(asarHeader, "contentmore")
+	if got := filetype.Detect(bytes.NewReader(b), int64(len(b))).Format; got != filetype.Asar {
+		t.Errorf("detected as %q", got)
+	}
+	got, err := list(t, filetype.Asar, b, Options{})
 	want := []entry{{"a/x.txt", 7, sum([]byte("content")), ""}, {"beside.node", 5, "", "asar: member beside.node: it lies beside the archive, in the folder of what is not packed"},
 		{"empty", 0, sum(nil), ""}, {"z", 4, sum([]byte("more")), ""}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {

@@ -138,6 +138,9 @@ sys.stdout.buffer.write(data + marshal.dumps(dict(toc) if sys.argv[1] == "dict" 
 func TestPYZ(t *testing.T) {
 	for _, kind := range []string{"list", "dict"} {
 		b := run(t, t.TempDir(), "python3", "-c", pyzProgram, kind)
+		if got := filetype.Detect(bytes.NewReader(b), int64(len(b))).Format; got != filetype.PYZ {
+			t.Errorf("detected as %q", got)
+		}
 		got, err := list(t, filetype.PYZ, b, Options{})
 		want := []entry{{"pkg", 11, sum([]byte("code of pkg")), ""}, {"pkg.module", 1400, sum([]byte(strings.Repeat("code of module", 100))), ""}}
 		if d := cmp.Diff(want, got); d != "" || err != nil {
