@@ -154,15 +154,15 @@ func TestPYZHostile(t *testing.T) {
 		return append([]byte("PYZ\x00\x0d\x0d\x0d\x0a\x00\x00\x00\x10data"), table...)
 	}
 	for name, c := range map[string]struct{ table, want string }{
-		"a list of 2^31":         {"[\xff\xff\xff\x7f", "Python's data are damaged"},
-		"a text of 2^31":         {"u\xff\xff\xff\x7f", "Python's data are damaged"},
-		"a negative text":        {"u\xff\xff\xff\xff", "Python's data are damaged"},
-		"lists in lists":         {strings.Repeat("[\x01\x00\x00\x00", 1000), "Python's data are damaged"},
-		"a list in itself":       {"\xdb\x01\x00\x00\x00r\x00\x00\x00\x00", "Python's data are damaged"},
-		"a reference to nothing": {"r\x05\x00\x00\x00", "Python's data are damaged"},
-		"another type":           {"g12345678", "Python's data are damaged"},
-		"a number":               {"i\x01\x00\x00\x00", "Python's data are damaged"},
-		"nothing":                {"", "Python's data are damaged"},
+		"a list of 2^31":         {"[\xff\xff\xff\x7f", "the data of Python are damaged"},
+		"a text of 2^31":         {"u\xff\xff\xff\x7f", "the data of Python are damaged"},
+		"a negative text":        {"u\xff\xff\xff\xff", "the data of Python are damaged"},
+		"lists in lists":         {strings.Repeat("[\x01\x00\x00\x00", 1000), "the data of Python are damaged"},
+		"a list in itself":       {"\xdb\x01\x00\x00\x00r\x00\x00\x00\x00", "the data of Python are damaged"},
+		"a reference to nothing": {"r\x05\x00\x00\x00", "the data of Python are damaged"},
+		"another type":           {"g12345678", "the data of Python are damaged"},
+		"a number":               {"i\x01\x00\x00\x00", "the data of Python are damaged"},
+		"nothing":                {"", "the data of Python are damaged"},
 		"a place outside":        {"[\x01\x00\x00\x00)\x02z\x01x)\x03i\x00\x00\x00\x00i\x00\x00\x00\x10i\x05\x00\x00\x00", "x pyz: member x: the data ends too early"},
 		"no zlib":                {"[\x01\x00\x00\x00)\x02z\x01x)\x03i\x00\x00\x00\x00i\x0c\x00\x00\x00i\x04\x00\x00\x00", "x pyz: member x: it is encrypted, or damaged"},
 	} {

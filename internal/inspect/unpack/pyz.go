@@ -82,7 +82,7 @@ func readPYZ(c *container) error {
 	return nil
 }
 
-var errMarshal = errors.New("Python's data are damaged, or of a kind that is not known")
+var errMarshal = errors.New("the data of Python are damaged, or of a kind that is not known")
 
 // marshal reads what Python's module of that name writes, as far as tables need it: numbers, texts, and lists, tuples and dictionaries of them. The
 // latter are all []any; of a dictionary, pairs.
