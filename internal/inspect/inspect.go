@@ -94,7 +94,7 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	}
 	w.sum.File, w.sum.Size = hashes, n
 	w.seen[hashes.SHA256] = struct{}{}
-	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, -1); err != nil {
+	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, nil, -1); err != nil {
 		return w.sum, err
 	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
@@ -176,8 +176,9 @@ func (n *notes) close() error {
 	return n.w.tell(n.file, intel.Attribute{Name: intel.InspectionNote, Value: fmt.Sprintf("and %d notes more", n.left)})
 }
 
-// file tells all of one file and of what is in it. level is its own, -1 for the file handed in.
-func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int) (string, error) {
+// file tells all of one file and of what is in it. names are what its members are called when it has keys for them; level is its own, -1 for the
+// file handed in.
+func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int) (string, error) {
 	n := &notes{w: w, file: hashes}
 	typ := detect(r, size)
 	facts := []intel.Fact{intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}}
@@ -257,7 +258,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 			return typ.Name, err
 		}
 	}
-	if err := w.inside(r, size, hashes, name, level, typ, info.Embedded, n); err != nil {
+	if err := w.inside(r, size, hashes, name, names, level, typ, info.Embedded, n); err != nil {
 		return typ.Name, err
 	}
 	return typ.Name, n.close()
@@ -283,20 +284,24 @@ func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) 
 }
 
 // inside tells what is in a file.
-func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
 	if unpack.Closed(typ.Format) {
 		if err := n.add("not opened: no reader opens files of the type %s", typ.Name); err != nil {
 			return err
 		}
 	}
-	opens := unpack.Opens(typ.Format)
-	if !opens && len(embedded) == 0 {
+	opens := typ.Format
+	embedded, installer := w.carve(r, size, typ, embedded)
+	if installer != filetype.Unknown {
+		opens = installer
+	}
+	if !unpack.Opens(opens) && len(embedded) == 0 {
 		return nil
 	}
 	if level >= MaxLevel {
 		return n.add("not opened: what lies deeper than six generations is not looked at")
 	}
-	err := w.members(r, size, hashes, name, level, typ, embedded, n)
+	err := w.members(r, size, hashes, name, names, level, opens, embedded, n)
 	var f *failed
 	switch {
 	case err == nil || errors.As(err, &f):
@@ -315,27 +320,24 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 	return n.add("%s", err)
 }
 
-func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int, format filetype.Format, embedded []exe.Embedded, n *notes) error {
 	for _, e := range embedded {
-		if e.Offset < 0 || e.Size <= 0 || e.Size > size-e.Offset {
-			continue
-		}
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		if t := detect(run, e.Size); t.Format == filetype.Unknown || t.Format == filetype.Text || t.Format == filetype.Empty {
-			continue
-		}
 		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
 			return err
 		}
 	}
-	if !unpack.Opens(typ.Format) {
+	if !unpack.Opens(format) {
 		return nil
 	}
 	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory}
 	return guarded(func() error {
-		return unpack.Each(w.ctx, typ.Format, r, size, o, func(m unpack.Member) error {
+		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
 			if m.Path == "" {
 				m.Path = without(name)
+			}
+			if name, ok := names[m.Path]; ok {
+				m.Path = name
 			}
 			return w.member(m, hashes, level, n)
 		})
@@ -405,7 +407,7 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 		return nil
 	}
 	w.seen[hashes.SHA256] = struct{}{}
-	_, err = w.file(s, s.size, hashes, name, level+1)
+	_, err = w.file(s, s.size, hashes, name, m.Names, level+1)
 	return err
 }
 

@@ -237,13 +237,19 @@ func (t *teller) sections(all []section, count int) {
 	t.attribute(intel.Sections, b.String())
 }
 
+// Bounds of what is told of an overlay.
+const (
+	minOverlay = 16       // bytes: fewer are padding, whatever they are
+	maxPadding = 64 << 10 // zeros up to that many are padding
+)
+
 // overlay tells what follows what the headers account for.
 func (t *teller) overlay(in *input, off, end int64) {
 	if off <= 0 || off >= end || end > in.size {
 		return
 	}
 	n := end - off
-	if b := in.at(off, 16); n < 16 && strings.Trim(string(b), "\x00") == "" {
+	if n < minOverlay || n <= maxPadding && strings.Trim(string(in.at(off, n)), "\x00") == "" {
 		return // padding
 	}
 	what := filetype.Detect(io.NewSectionReader(in.r, off, n), n)

@@ -78,6 +78,14 @@ const (
 	SZDD     Format = "szdd" // compress.exe of MS-DOS; and KWAJ
 	BinHex   Format = "binhex"
 	NSIS     Format = "nsis" // the data that an installer of NSIS appends to its program
+
+	// What other programs carry or append.
+	PyInstaller Format = "pyinstaller" // scripts and libraries of Python
+	PYZ         Format = "pyz"         // modules of Python, in the former
+	Inno        Format = "inno setup"  // the whole program is its installer
+	Asar        Format = "asar"        // Electron
+
+	InstallShield Format = "installshield" // the files behind a setup program
 )
 
 // Type is what a file is.
@@ -125,6 +133,9 @@ func Detect(r io.ReaderAt, size int64) Type {
 	n, _ := r.ReadAt(s.head, 0)
 	s.head = s.head[:n]
 
+	if s.pyInstaller() {
+		return Type{PyInstaller, "PyInstaller archive", "PYINSTALLER"}
+	}
 	t := s.magic()
 	if t.Format == Unknown {
 		t = s.text()

@@ -49,6 +49,9 @@ var marks = []mark{
 	{0, "SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
 	{0, "SZ \x88\xF0\x27\x33\xD1", Type{SZDD, "MS-DOS compress (QBasic SZDD)", "SZDD"}},
 	{0, "KWAJ\x88\xF0\x27\xD1", Type{SZDD, "MS-DOS compress (KWAJ)", "KWAJ"}},
+	{0, "PYZ\x00", Type{PYZ, "PyInstaller module archive", "PYZ"}},
+	{0, "InstallShield\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
+	{0, "ISSetupStream\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
 	{4, "\xEF\xBE\xAD\xDENullsoftInst", Type{NSIS, "NSIS installer data", "NSIS"}},
 	{0, "\x78\x9F\x3E\x22", Type{TNEF, "TNEF message", "TNEF"}},
 	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
@@ -191,6 +194,8 @@ func (s *sample) magic() Type {
 			return s.fat()
 		}
 		return Type{Class, fmt.Sprintf("Java class %d", be16(h[6:])), "CLASS"}
+	case has("\x04\x00\x00\x00") && len(h) > 16 && h[16] == '{' && le32(h[8:]) == le32(h[4:])-4 && le32(h[12:]) <= le32(h[8:])-4:
+		return Type{Asar, "Electron archive (asar)", "ASAR"}
 	case has("\xCA\xFE\xBA\xBF"):
 		return s.fat()
 	case has("\xFE\xED\xFA\xCE") || has("\xFE\xED\xFA\xCF") || has("\xCE\xFA\xED\xFE") || has("\xCF\xFA\xED\xFE"):
@@ -433,6 +438,9 @@ func (s *sample) pdf() Type {
 
 // late tells what is known by marks far from the beginning.
 func (s *sample) late() Type {
+	if s.installShield() {
+		return Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}
+	}
 	// Readers of PDF take up to 1,024 bytes before the header.
 	if i := bytes.Index(s.head[:min(len(s.head), 1024)], []byte("%PDF-1.")); i > 0 {
 		t := s.pdf()

@@ -3,6 +3,7 @@ package filetype
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -317,4 +318,25 @@ func (s *sample) fat() Type {
 		}
 	}
 	return Type{MachO, "Mach-O universal" + kind + " (" + strings.Join(cpus, ", ") + ")", "MACHO"}
+}
+
+// pyInstaller reports whether all of the file is an archive of PyInstaller, which says so at its end.
+func (s *sample) pyInstaller() bool {
+	for _, cookie := range []int64{24 + 64, 24} {
+		if b := s.at(s.size-cookie, 12); len(b) == 12 && string(b[:8]) == "MEI\x0c\x0b\x0a\x0b\x0e" && int64(binary.BigEndian.Uint32(b[8:])) == s.size {
+			return true
+		}
+	}
+	return false
+}
+
+// installShield reports whether the file begins as the files behind a setup program of InstallShield do: name, path, version and size of the first, each a text with NUL
+// behind it.
+func (s *sample) installShield() bool {
+	f := strings.SplitN(string(s.at(0, 1024)), "\x00", 5)
+	if len(f) < 5 || f[0] == "" || !strings.HasSuffix(f[1], `\`+f[0]) || strings.Trim(f[2], "0123456789.") != "" || f[2] == "" {
+		return false
+	}
+	n, err := strconv.ParseInt(f[3], 10, 64)
+	return err == nil && n >= 0 && n <= s.size
 }

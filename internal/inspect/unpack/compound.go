@@ -24,12 +24,24 @@ func readCompound(c *container) error {
 		return err
 	}
 	var cut error
+	var names map[string]string
+	if c.format == filetype.MSI {
+		if d, err := openMSI(f); err == nil {
+			names = d.names()
+			for _, name := range d.cabinets() {
+				m := Member{Path: cleanPath(name), Size: -1, Err: errors.New("files of the installer are in this cabinet, which is another file")}
+				if err := c.tell(m); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	for i := range f.Entries {
 		e := &f.Entries[i]
 		if e.Kind != compound.Stream {
 			continue
 		}
-		m := Member{Path: e.Path, Size: e.Size}
+		m := Member{Path: e.Path, Size: e.Size, Names: names}
 		if c.format == filetype.MSI {
 			parts := strings.Split(e.Path, "/")
 			for i, part := range parts {

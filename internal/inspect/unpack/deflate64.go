@@ -12,6 +12,7 @@ type inflater64 struct {
 	left                int  // of a stored block
 	length, distance    int  // of a match still to be copied
 	failed              error
+	nsis                bool // deflate as NSIS has it: stored blocks may say their length once
 }
 
 func newInflater64(r io.ByteReader) io.Reader {
@@ -40,6 +41,11 @@ var (
 	inflateLengthBase  = [31]int{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 3}
 	inflateLengthExtra = [31]uint{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 16}
 )
+
+// newInflaterNSIS reads the deflate of NSIS.
+func newInflaterNSIS(r io.ByteReader) io.Reader {
+	return &inflater64{bitReader: bitReader{r: r}, ring: ring{buf: make([]byte, 64<<10)}, kind: -1, nsis: true}
+}
 
 // step decodes until the ring's end or the block's.
 func (f *inflater64) step() error {
@@ -73,7 +79,9 @@ func (f *inflater64) step() error {
 		case symbol > 285:
 			return errCode
 		default:
-			f.length = inflateLengthBase[symbol-257] + int(f.read(inflateLengthExtra[symbol-257]))
+			if f.length = 258; symbol < 285 || !f.nsis {
+				f.length = inflateLengthBase[symbol-257] + int(f.read(inflateLengthExtra[symbol-257]))
+			}
 			slot := f.distances.decode(&f.bitReader)
 			if slot < 0 {
 				return errCode
@@ -99,8 +107,12 @@ func (f *inflater64) block() error {
 	switch f.read(2) {
 	case 0:
 		f.align()
-		n, inverse := f.read(16), f.read(16)
-		if n != inverse^0xffff {
+		n := f.read(16)
+		f.need(16)
+		switch inverse := uint32(f.bits & 0xffff); {
+		case inverse == n^0xffff:
+			f.drop(16)
+		case !f.nsis:
 			return errCode
 		}
 		f.kind, f.left = 0, int(n)

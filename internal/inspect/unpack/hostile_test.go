@@ -407,26 +407,73 @@ func TestCleanPath(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	stub := append([]byte("MZ"), bytes.Repeat([]byte("PK\x03\x04 7z\xbc\xaf\x27\x1c Rar! no archive "), 20_000)...)
-	for name, format := range map[string]filetype.Format{"zip-deflate": filetype.Zip, "7z-lzma2": filetype.SevenZip} {
+	stub := append([]byte("MZ"), bytes.Repeat([]byte("PK\x03\x04 7z\xbc\xaf\x27\x1c Rar!\x1a\x07\x00 MSCF\x00\x00\x00\x00 -lh5- \x60\xea no archive "), 20_000)...)
+	zip, seven, rar := testdata(t)["zip-deflate"], testdata(t)["7z-lzma2"], rar5("x", "content")
+	var in []byte
+	var want []Found
+	add := func(format filetype.Format, archive []byte, rest int) {
+		in = append(in, stub...)
+		want = append(want, Found{format, int64(len(in)), int64(len(archive) + rest)})
+		in = append(in, archive...)
+	}
+	add(filetype.Zip, zip, 0)
+	add(filetype.SevenZip, seven, 0)
+	add(filetype.Zip, zipOf(t, "inner.zip", string(zip)), 0) // the inner end record does not end the outer
+	add(filetype.RAR, rar, len("after it"))                  // does not say how long it is
+	in = append(in, "after it"...)
+	if d := cmp.Diff(want, Find(bytes.NewReader(in), int64(len(in)), false)); d != "" {
+		t.Error(d)
+	}
+	if got := Find(bytes.NewReader(stub), int64(len(stub)), true); got != nil {
+		t.Errorf("found in what is none: %v", got)
+	}
+	// An end record whose directory counts from the beginning of the program.
+	moved := bytes.Clone(zip)
+	end := bytes.LastIndex(moved, []byte("PK\x05\x06"))
+	le := binary.LittleEndian
+	shift := uint32(len(stub))
+	le.PutUint32(moved[end+16:], le.Uint32(moved[end+16:])+shift)
+	for at := bytes.Index(moved, []byte("PK\x01\x02")); at < end; {
+		le.PutUint32(moved[at+42:], le.Uint32(moved[at+42:])+shift)
+		at += 46 + int(le.Uint16(moved[at+28:])) + int(le.Uint16(moved[at+30:])) + int(le.Uint16(moved[at+32:]))
+	}
+	b := append(bytes.Clone(stub), moved...)
+	if d := cmp.Diff([]Found{{filetype.Zip, int64(shift), int64(len(zip))}}, Find(bytes.NewReader(b), int64(len(b)), false)); d != "" {
+		t.Errorf("a zip that counts from the program's beginning: %s", d)
+	}
+	if _, err := list(t, filetype.Zip, b[shift:], Options{}); err != nil {
+		t.Errorf("a zip that counts from the program's beginning: %v", err)
+	}
+}
+
+// TestFindBounded holds that what is full of beginnings costs no more than its size.
+func TestFindBounded(t *testing.T) {
+	local := append([]byte("PK\x03\x04\x14\x00\x00\x00\x08\x00"), make([]byte, 16)...)
+	local = append(local, 1, 0, 0, 0)
+	in := bytes.Repeat(append(local, "PK\x05\x06 MSCF\x00\x00\x00\x00"...), 1<<16)
+	r := &countedReaderAt{r: bytes.NewReader(in)}
+	if got := Find(r, int64(len(in)), false); got != nil {
+		t.Errorf("found: %v", got)
+	}
+	if r.n > 40*int64(len(in)) {
+		t.Errorf("%d bytes were read of %d", r.n, len(in))
+	}
+}
+
+func TestFindBehind(t *testing.T) {
+	script := "#!/bin/sh\n# \x1f\x8b\x08 and BZh are no archive here\ntail -n +4 \"$0\" | tar xz; exit\n"
+	for name, format := range map[string]filetype.Format{"tar-bsd-pax": filetype.Tar, "gzip": filetype.Gzip, "xz": filetype.XZ, "zip-deflate": filetype.Zip} {
 		archive := testdata(t)[name]
-		b := append(append(bytes.Clone(stub), archive...), "after it"...)
-		got, ok := Find(bytes.NewReader(b), int64(len(b)), 0)
-		size := int64(len(archive))
-		if format == filetype.Zip {
-			size += int64(len("after it")) // a zip does not say how long it is
+		if archive == nil {
+			t.Fatalf("no %s", name)
 		}
-		if want := (Found{format, int64(len(stub)), size}); !ok || got != want {
-			t.Errorf("%s: %v, %v; want %v", name, got, ok, want)
-		}
-		if _, ok := Find(bytes.NewReader(b), int64(len(b)), int64(len(b)-100)); ok {
-			t.Errorf("%s: something was found behind the archive", name)
+		in := append([]byte(script), archive...)
+		if got, ok := FindBehind(bytes.NewReader(in), int64(len(in))); !ok || got != (Found{format, int64(len(script)), int64(len(archive))}) {
+			t.Errorf("%s: %v, %v", name, got, ok)
 		}
 	}
-	rar := rar5("x", "content")
-	b := append(bytes.Clone(stub), rar...)
-	if got, ok := Find(bytes.NewReader(b), int64(len(b)), 100); !ok || got != (Found{filetype.RAR, int64(len(stub)), int64(len(rar))}) {
-		t.Errorf("rar: %v, %v", got, ok)
+	if got, ok := FindBehind(strings.NewReader(script), int64(len(script))); ok {
+		t.Errorf("found in a script alone: %v", got)
 	}
 }
 
@@ -765,11 +812,22 @@ func FuzzRAR(f *testing.F) {
 }
 
 func FuzzFind(f *testing.F) {
-	seeds(f, filetype.Zip, filetype.SevenZip)
+	seeds(f, filetype.Zip, filetype.SevenZip, filetype.Cab)
+	f.Add(rar4("x", "content", 0))
+	f.Add(rar5("x", "content"))
+	f.Add([]byte("#!/bin/sh\n\x1f\x8b\x08"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		found, ok := Find(bytes.NewReader(b), int64(len(b)), 0)
-		if ok && (found.Offset < 0 || found.Size <= 0 || found.Offset+found.Size > int64(len(b))) {
-			t.Errorf("%v lies outside of %d bytes", found, len(b))
+		size := int64(len(b))
+		all := Find(bytes.NewReader(b), size, true)
+		at := int64(0)
+		for _, found := range all {
+			if found.Offset < at || found.Size <= 0 || found.Offset+found.Size > size {
+				t.Errorf("%v lies outside of %d bytes, or in another", found, size)
+			}
+			at = found.Offset + found.Size
+		}
+		if found, ok := FindBehind(bytes.NewReader(b), size); ok && (found.Offset < 1 || found.Offset+found.Size != size) {
+			t.Errorf("%v lies outside of %d bytes", found, size)
 		}
 	})
 }

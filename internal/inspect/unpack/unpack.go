@@ -20,6 +20,9 @@ type Member struct {
 	Reader   io.Reader // its bytes, unpacked as they are read; good until yield returns; nil when it cannot be opened
 	Err      error     // why it cannot be opened; a *Problem
 	Password string    // by which it was opened
+
+	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
+	Names map[string]string
 }
 
 // Problem is why a container or a member cannot be opened, in whole or in part.
@@ -41,7 +44,7 @@ func Opens(f filetype.Format) bool { return readers[f] != nil }
 
 // holders are formats that hold files and that some reader may not open.
 var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
-	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex, filetype.NSIS}
+	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex}
 
 // Closed reports whether files of a format hold others that Each cannot open.
 func Closed(f filetype.Format) bool { return readers[f] == nil && slices.Contains(holders, f) }
@@ -104,4 +107,13 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.XAR:      readXAR,
 	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
+
+	// What programs carry.
+	filetype.PyInstaller: readPyInstaller,
+	filetype.PYZ:         readPYZ,
+	filetype.NSIS:        readNSIS,
+	filetype.Inno:        readInno,
+	filetype.Asar:        readAsar,
+
+	filetype.InstallShield: readInstallShield,
 }

@@ -90,10 +90,10 @@ func (z *zipReader) findDirectory() (start, count int64, err error) {
 		if length < 0 || offset < 0 {
 			continue
 		}
-		// What stands before the zip, as in a self-extractor, shifts all offsets, or was counted in.
+		// What stands before the zip, as in a self-extractor, shifts all offsets, or was counted in; it may lack here.
 		for _, base := range []int64{end - length - offset, 0} {
 			at := base + offset
-			if base < 0 || at < 0 || at > end {
+			if at < 0 || at > end {
 				continue
 			}
 			sig, err := z.readAt(at, 4)
