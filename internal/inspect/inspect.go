@@ -22,7 +22,7 @@ import (
 )
 
 // Revision is that of the readers. A file that another revision has inspected may be inspected again.
-const Revision = "1"
+const Revision = "2"
 
 // MaxLevel is the deepest level of a member: 0 is in the file itself.
 const MaxLevel = 5
