@@ -104,4 +104,5 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.XAR:      readXAR,
 	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
+	filetype.CHM:      readCHM,
 }
