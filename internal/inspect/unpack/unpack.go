@@ -105,4 +105,5 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
 	filetype.CHM:      readCHM,
+	filetype.WIM:      readWIM,
 }
