@@ -1,0 +1,277 @@
+package unpack
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const (
+	diskSector   = 512
+	diskMaxParts = 1 << 10
+	vhdFooter    = 512
+)
+
+// readDisk tells the partitions of a disk: by a GUID partition table, Apple's partition map, or the table in the boot sector.
+func readDisk(c *container) error {
+	b, err := c.readAt(0, diskSector)
+	if err != nil {
+		return err
+	}
+	for _, sector := range []int64{512, 4096} {
+		if h, err := c.readAt(sector, 92); err == nil && string(h[:8]) == "EFI PART" {
+			return c.gpt(h, sector)
+		}
+	}
+	if string(b[:2]) == "ER" {
+		return c.appleMap()
+	}
+	if b[510] != 0x55 || b[511] != 0xaa {
+		return errors.New("no table of partitions is there")
+	}
+	return c.mbr(b)
+}
+
+// partition tells n bytes at a place as a member.
+func (c *container) partition(i int, kind string, at, n int64) error {
+	m := Member{Path: fmt.Sprintf("partition %d", i), Size: n}
+	if kind != "" {
+		m.Path += " (" + strings.ReplaceAll(kind, "/", "_") + ")"
+	}
+	m.Path = cleanPath(m.Path + ".img")
+	if at < 0 || n < 0 || at >= c.size {
+		m.Err = errors.New("it lies beyond the end of the image")
+	} else {
+		m.Reader = c.stored(at, n)
+	}
+	return c.tell(m)
+}
+
+// mbrKinds are the usual kinds of partitions.
+var mbrKinds = map[byte]string{0x01: "FAT12", 0x04: "FAT16", 0x06: "FAT16", 0x0b: "FAT32", 0x0c: "FAT32", 0x0e: "FAT16", 0x07: "NTFS", 0x27: "Windows recovery", 0x82: "Linux swap",
+	0x83: "Linux", 0x8e: "Linux LVM", 0xa5: "FreeBSD", 0xa8: "Mac", 0xaf: "HFS", 0xee: "GPT", 0xef: "EFI"}
+
+// mbr tells the partitions of a boot sector, and the logical ones, each of which has a boot sector that points to the next.
+func (c *container) mbr(b []byte) error {
+	le := binary.LittleEndian
+	told := 0
+	tell := func(e []byte, base int64) error {
+		told++
+		kind := mbrKinds[e[4]]
+		if kind == "" {
+			kind = fmt.Sprintf("type 0x%02x", e[4])
+		}
+		return c.partition(told, kind, (base+int64(le.Uint32(e[8:])))*diskSector, int64(le.Uint32(e[12:]))*diskSector)
+	}
+	var extended []int64
+	for e := b[446:510]; len(e) >= 16; e = e[16:] {
+		switch {
+		case e[4] == 0 || le.Uint32(e[12:]) == 0:
+		case e[4] == 5 || e[4] == 0x0f || e[4] == 0x85:
+			extended = append(extended, int64(le.Uint32(e[8:])))
+		default:
+			if err := tell(e, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for _, first := range extended {
+		seen := make(map[int64]bool)
+		for at := first; !seen[at]; {
+			seen[at] = true
+			b, err := c.readAt(at*diskSector, diskSector)
+			if err != nil || b[510] != 0x55 || b[511] != 0xaa {
+				return fmt.Errorf("the table of logical partitions at sector %d is damaged", at)
+			}
+			if len(seen) > diskMaxParts {
+				return fmt.Errorf("there are more than %d logical partitions", diskMaxParts)
+			}
+			if e := b[446:]; e[4] != 0 && le.Uint32(e[12:]) != 0 {
+				if err := tell(e, at); err != nil {
+					return err
+				}
+			}
+			e := b[462:]
+			if e[4] == 0 || le.Uint32(e[12:]) == 0 {
+				break
+			}
+			at = first + int64(le.Uint32(e[8:]))
+		}
+	}
+	return nil
+}
+
+// gptKinds are the usual kinds of partitions, by the first bytes of their GUIDs.
+var gptKinds = map[string]string{
+	"\x28\x73\x2a\xc1\x1f\xf8\xd2\x11": "EFI",
+	"\x16\xe3\xc9\xe3\x5c\x0b\xb8\x4d": "Microsoft reserved",
+	"\xa2\xa0\xd0\xeb\xe5\xb9\x33\x44": "basic data",
+	"\xa4\xbb\x94\xde\xd1\x06\x40\x4d": "Windows recovery",
+	"\xaf\x3d\xc6\x0f\x83\x84\x72\x47": "Linux",
+	"\x48\x61\x68\x21\x49\x64\x6f\x6e": "BIOS boot",
+	"\x00\x53\x46\x48\x00\x00\xaa\x11": "HFS",
+	"\xef\x57\x34\x7c\x00\x00\xaa\x11": "APFS",
+}
+
+func (c *container) gpt(h []byte, sector int64) error {
+	le := binary.LittleEndian
+	at, n, size := int64(le.Uint64(h[72:])), le.Uint32(h[80:]), int64(le.Uint32(h[84:]))
+	if size < 128 || size > 4096 || at < 0 || at > c.size/sector {
+		return errors.New("the GUID partition table is damaged")
+	}
+	for i := range min(n, diskMaxParts) {
+		e, err := c.readAt(at*sector+int64(i)*size, 128)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(e[:16], make([]byte, 16)) {
+			continue
+		}
+		first, last := int64(le.Uint64(e[32:])), int64(le.Uint64(e[40:]))
+		name := strings.TrimRight(utf16Name(e[56:128], le), "\x00")
+		if name == "" {
+			name = gptKinds[string(e[:8])]
+		}
+		if first < 0 || last < first || last > 1<<50 {
+			first, last = 1<<50, 1<<50
+		}
+		if err := c.partition(int(i)+1, name, first*sector, (last-first+1)*sector); err != nil {
+			return err
+		}
+	}
+	if n > diskMaxParts {
+		return fmt.Errorf("the GUID partition table has room for %d partitions, of which %d are looked at", n, diskMaxParts)
+	}
+	return nil
+}
+
+func (c *container) appleMap() error {
+	be := binary.BigEndian
+	n := uint32(1)
+	for i := uint32(0); i < min(n, diskMaxParts); i++ {
+		e, err := c.readAt(int64(i+1)*diskSector, 80)
+		if err != nil {
+			return err
+		}
+		if string(e[:2]) != "PM" {
+			return errors.New("the partition map is damaged")
+		}
+		n = be.Uint32(e[4:])
+		name, _, _ := strings.Cut(latin1Name(e[16:48]), "\x00")
+		kind, _, _ := strings.Cut(latin1Name(e[48:80]), "\x00")
+		if kind == "Apple_partition_map" || kind == "Apple_Free" {
+			continue
+		}
+		if err := c.partition(int(i)+1, strings.TrimSpace(name+" "+kind), int64(be.Uint32(e[8:]))*diskSector, int64(be.Uint32(e[12:]))*diskSector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readVirtual tells the partitions of a virtual machine's disk, or the disk itself where it has none.
+func readVirtual(c *container) error {
+	h, err := c.readAt(0, 512)
+	if err != nil {
+		return err
+	}
+	switch {
+	case string(h[:4]) == "KDMV":
+		return errors.New("disks of VMware are not read")
+	case string(h[:4]) == "QFI\xfb":
+		return errors.New("disks of QEMU are not read")
+	case string(h[:8]) == "vhdxfile":
+		return errors.New("disks of Hyper-V of the newer kind (VHDX) are not read")
+	case string(h[0x40:0x44]) == "\x7f\x10\xda\xbe":
+		return errors.New("disks of VirtualBox are not read")
+	}
+	return c.vhd()
+}
+
+// vhd makes the container that of the disk which a file of Virtual PC holds.
+func (c *container) vhd() error {
+	be := binary.BigEndian
+	f, err := c.readAt(c.size-vhdFooter, vhdFooter)
+	if err != nil || string(f[:8]) != "conectix" {
+		if f, err = c.readAt(0, vhdFooter); err != nil || string(f[:8]) != "conectix" {
+			return errors.New("its footer is missing")
+		}
+	}
+	size := int64(be.Uint64(f[48:]))
+	switch kind := be.Uint32(f[60:]); kind {
+	case 2:
+		return c.disk(c.r, min(size, c.size-vhdFooter))
+	case 4:
+		return errors.New("it holds only what changed of another disk, which is another file")
+	case 3:
+	default:
+		return fmt.Errorf("a disk of the kind %d is not read", kind)
+	}
+	h, err := c.readAt(int64(be.Uint64(f[16:])), 1024)
+	if err != nil || string(h[:8]) != "cxsparse" {
+		return errors.New("the header of its blocks is missing")
+	}
+	d := vhdDisk{r: c.r, table: int64(be.Uint64(h[16:])), blocks: int64(be.Uint32(h[28:])), block: int64(be.Uint32(h[32:])), size: size}
+	if d.block < 4096 || d.block > 1<<30 || d.block%4096 != 0 || d.table < 0 || size < 0 || size > 1<<50 {
+		return errors.New("the header of its blocks is damaged")
+	}
+	return c.disk(d, size)
+}
+
+// disk tells the partitions of a disk, or it as a whole.
+func (c *container) disk(r io.ReaderAt, size int64) error {
+	if size < 0 {
+		return errCut
+	}
+	c.r, c.size = r, size
+	b, err := c.readAt(0, diskSector)
+	if err != nil {
+		return err
+	}
+	// A file system without partitions has a boot sector of the same look, but for its parameters.
+	if _, err := fatGeometryOf(b); err != nil && b[510] == 0x55 && b[511] == 0xaa && string(b[3:11]) != "NTFS    " {
+		return readDisk(c)
+	}
+	return c.tell(Member{Path: "disk.img", Size: size, Reader: c.stored(0, size)})
+}
+
+// vhdDisk is a disk of which only the blocks that were written are there, each behind a map of its sectors.
+type vhdDisk struct {
+	r                          io.ReaderAt
+	table, blocks, block, size int64
+}
+
+func (d vhdDisk) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		if off >= d.size {
+			return n, io.EOF
+		}
+		i, in := off/d.block, off%d.block
+		k := int(min(int64(len(p)-n), d.block-in, d.size-off))
+		at := int64(-1)
+		if i < d.blocks {
+			var b [4]byte
+			if _, err := d.r.ReadAt(b[:], d.table+4*i); err != nil {
+				return n, errCut
+			}
+			if v := binary.BigEndian.Uint32(b[:]); v != 1<<32-1 {
+				maps := (d.block/512/8 + 511) / 512 * 512
+				at = int64(v)*512 + maps + in
+			}
+		}
+		if at < 0 {
+			clear(p[n : n+k])
+		} else if m, err := d.r.ReadAt(p[n:n+k], at); m < k {
+			if err == io.EOF {
+				err = errCut
+			}
+			return n + m, err
+		}
+		n += k
+		off += int64(k)
+	}
+	return n, nil
+}
