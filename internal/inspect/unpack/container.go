@@ -163,6 +163,9 @@ func (c *container) section(off, n int64) *io.SectionReader {
 	return io.NewSectionReader(c.r, off, min(max(n, 0), c.size-off))
 }
 
+// extent is a run of a file's bytes in the container; at is -1 for a hole, which is zeros.
+type extent struct{ at, size int64 }
+
 // stored is n bytes of the container at off as they are; to read beyond the container's end is an error.
 func (c *container) stored(off, n int64) io.Reader {
 	return &exactReader{r: c.section(off, n), left: n}

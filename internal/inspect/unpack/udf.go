@@ -30,15 +30,10 @@ type udfAddress struct {
 	part  int
 }
 
-// udfExtent is a run of bytes of a file; a hole has no place.
-type udfExtent struct {
-	at, size int64 // at is of the container; -1 for a hole
-}
-
 // udfMap is how blocks of a partition are found.
 type udfMap struct {
 	start, length int64             // of the partition, in blocks
-	through       []udfExtent       // the metadata file
+	through       []extent          // the metadata file
 	table         []byte            // the VAT
 	packets       map[uint32]uint32 // of a sparable one: bad to good, both the first block's
 	packet        int64
@@ -49,7 +44,7 @@ type udfMap struct {
 type udfFile struct {
 	kind    byte
 	size    int64
-	extents []udfExtent
+	extents []extent
 	inline  []byte // its bytes, when they stand in the entry
 	streams udfAddress
 	err     error // why the extents are not known
@@ -207,7 +202,7 @@ func (r *udfReader) partitions(volume []byte, parts map[uint16]udfMap) {
 }
 
 // metadata is where the blocks of a metadata partition lie, by the first of its two files that can be read.
-func (r *udfReader) metadata(part int, files ...int64) ([]udfExtent, error) {
+func (r *udfReader) metadata(part int, files ...int64) ([]extent, error) {
 	var why error
 	for _, block := range files {
 		f, err := r.entry(udfAddress{block, part})
@@ -283,7 +278,7 @@ func (r *udfReader) sparing(n int, places []byte) (map[uint32]uint32, error) {
 }
 
 // place is where size bytes at a logical block lie, as runs of the container.
-func (r *udfReader) place(a udfAddress, size int64, out []udfExtent) ([]udfExtent, error) {
+func (r *udfReader) place(a udfAddress, size int64, out []extent) ([]extent, error) {
 	if a.part < 0 || a.part >= len(r.maps) {
 		return out, fmt.Errorf("partition %d of %d", a.part, len(r.maps))
 	}
@@ -303,7 +298,7 @@ func (r *udfReader) place(a udfAddress, size int64, out []udfExtent) ([]udfExten
 			if e.at < 0 {
 				return out, errCut
 			}
-			out = append(out, udfExtent{e.at + from, n})
+			out = append(out, extent{e.at + from, n})
 			if size -= n; size == 0 {
 				return out, nil
 			}
@@ -316,7 +311,7 @@ func (r *udfReader) place(a udfAddress, size int64, out []udfExtent) ([]udfExten
 				return out, errCut
 			}
 			n := min(size, r.block)
-			out = append(out, udfExtent{(m.start + int64(binary.LittleEndian.Uint32(m.table[4*a.block:]))) * r.block, n})
+			out = append(out, extent{(m.start + int64(binary.LittleEndian.Uint32(m.table[4*a.block:]))) * r.block, n})
 			size -= n
 			a.block++
 		}
@@ -332,13 +327,13 @@ func (r *udfReader) place(a udfAddress, size int64, out []udfExtent) ([]udfExten
 				at = int64(to) + a.block - first
 			}
 			n := min(size, (first+m.packet-a.block)*r.block)
-			out = append(out, udfExtent{at * r.block, n})
+			out = append(out, extent{at * r.block, n})
 			size -= n
 			a.block = first + m.packet
 		}
 		return out, nil
 	}
-	return append(out, udfExtent{(m.start + a.block) * r.block, size}), nil
+	return append(out, extent{(m.start + a.block) * r.block, size}), nil
 }
 
 // read reads n bytes of a logical block.
@@ -390,7 +385,7 @@ func (r *udfReader) entry(a udfAddress) (udfFile, error) {
 }
 
 // extents reads a list of extents, and the blocks that continue it.
-func (r *udfReader) extents(list []byte, kind uint16, part int) (out []udfExtent, err error) {
+func (r *udfReader) extents(list []byte, kind uint16, part int) (out []extent, err error) {
 	width, ok := map[uint16]int{0: 8, 1: 16, 2: 20}[kind]
 	if !ok {
 		return nil, fmt.Errorf("extents of the kind %d are not known", kind)
@@ -429,7 +424,7 @@ func (r *udfReader) extents(list []byte, kind uint16, part int) (out []udfExtent
 				list = b[24 : 24+n]
 			}
 		default:
-			out = append(out, udfExtent{-1, size})
+			out = append(out, extent{-1, size})
 		}
 		if len(out) > udfMaxExtents {
 			return out, fmt.Errorf("it has more than %d extents", udfMaxExtents)
@@ -573,7 +568,7 @@ func (r *udfReader) file(a udfAddress, path string, depth int) error {
 	default:
 		m.Size, m.Reader = f.size, r.open(f)
 		if r.told != nil {
-			if i := slices.IndexFunc(f.extents, func(e udfExtent) bool { return e.at >= 0 }); i == 0 && r.told(f.extents[0].at, f.size) || f.size == 0 {
+			if i := slices.IndexFunc(f.extents, func(e extent) bool { return e.at >= 0 }); i == 0 && r.told(f.extents[0].at, f.size) || f.size == 0 {
 				return nil
 			}
 		}

@@ -206,8 +206,8 @@ func TestUDFHostile(t *testing.T) {
 				}
 			}
 		}), "udf: blocks of 2147483648 bytes are not possible", ""},
-		"no anchor":        {good[:250*2048], "udf: no anchor that points to a volume is there", ""},
-		"no set of files":  {spoilt(func(b []byte) {
+		"no anchor": {good[:250*2048], "udf: no anchor that points to a volume is there", ""},
+		"no set of files": {spoilt(func(b []byte) {
 			for at := 0; at < len(b); at += 2048 {
 				if udfTag(b[at:], 256) {
 					b[at] = 1

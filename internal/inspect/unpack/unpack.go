@@ -109,6 +109,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.WIM:      readWIM,
 	filetype.UDF:      readUDF,
 	filetype.FAT:      readFAT,
+	filetype.HFS:      readHFS,
 	filetype.Disk:     readDisk,
 	filetype.Virtual:  readVirtual,
 }
