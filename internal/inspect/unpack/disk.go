@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"spoor/internal/inspect/filetype"
 )
 
 const (
@@ -227,12 +229,7 @@ func (c *container) disk(r io.ReaderAt, size int64) error {
 		return errCut
 	}
 	c.r, c.size = r, size
-	b, err := c.readAt(0, diskSector)
-	if err != nil {
-		return err
-	}
-	// A file system without partitions has a boot sector of the same look, but for its parameters.
-	if _, err := fatGeometryOf(b); err != nil && b[510] == 0x55 && b[511] == 0xaa && string(b[3:11]) != "NTFS    " {
+	if filetype.Detect(r, size).Format == filetype.Disk {
 		return readDisk(c)
 	}
 	return c.tell(Member{Path: "disk.img", Size: size, Reader: c.stored(0, size)})

@@ -110,6 +110,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.UDF:      readUDF,
 	filetype.FAT:      readFAT,
 	filetype.HFS:      readHFS,
+	filetype.NTFS:     readNTFS,
 	filetype.Disk:     readDisk,
 	filetype.Virtual:  readVirtual,
 }
