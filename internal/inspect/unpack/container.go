@@ -171,6 +171,19 @@ func (c *container) stored(off, n int64) io.Reader {
 	return &exactReader{r: c.section(off, n), left: n}
 }
 
+// pieces is size bytes of a file that lies in several runs; it is an error when these are fewer.
+func (c *container) pieces(runs []extent, size int64) io.Reader {
+	all := make([]io.Reader, len(runs))
+	for i, e := range runs {
+		if e.at < 0 {
+			all[i] = io.LimitReader(zeroReader{}, e.size)
+		} else {
+			all[i] = c.stored(e.at, e.size)
+		}
+	}
+	return &exactReader{r: io.MultiReader(all...), left: size}
+}
+
 // readAt reads exactly n bytes at off. n is one that the code says, never the file.
 func (c *container) readAt(off int64, n int) ([]byte, error) {
 	if off < 0 || off > c.size-int64(n) {

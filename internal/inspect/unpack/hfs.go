@@ -189,15 +189,6 @@ func (b hfsBytes) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// stream reads a fork from its beginning.
-func (b hfsBytes) stream() io.Reader {
-	all := make([]io.Reader, len(b.extents))
-	for i, e := range b.extents {
-		all[i] = &exactReader{r: io.NewSectionReader(b.r, e.at, e.size), left: e.size}
-	}
-	return &exactReader{r: io.MultiReader(all...), left: b.size}
-}
-
 // leaves calls yield with each record of a B-tree, in order.
 func (r *hfsReader) leaves(id uint32, f hfsFork, yield func(key, data []byte) error) error {
 	if f.size == 0 {
@@ -395,7 +386,7 @@ func (r *hfsReader) file(key, data []byte) error {
 	} else if in, err := r.place(f.id, false, f.data); err != nil {
 		m.Err = err
 	} else {
-		m.Reader = in.stream()
+		m.Reader = r.pieces(in.extents, in.size)
 	}
 	if err := r.tell(m); err != nil {
 		return err
@@ -407,7 +398,7 @@ func (r *hfsReader) file(key, data []byte) error {
 	if in, err := r.place(f.id, true, f.resource); err != nil {
 		m.Err = err
 	} else {
-		m.Reader = in.stream()
+		m.Reader = r.pieces(in.extents, in.size)
 	}
 	return r.tell(m)
 }

@@ -433,25 +433,12 @@ func (r *udfReader) extents(list []byte, kind uint16, part int) (out []extent, e
 	return out, nil
 }
 
-// open gives a file's bytes. What its extents lack is zeros.
+// open gives a file's bytes.
 func (r *udfReader) open(f udfFile) io.Reader {
 	if f.inline != nil {
 		return &exactReader{r: bytes.NewReader(f.inline), left: f.size}
 	}
-	return &lazyReader{open: func() (io.Reader, error) {
-		var all []io.Reader
-		left := f.size
-		for _, e := range f.extents {
-			n := min(left, e.size)
-			if e.at < 0 {
-				all = append(all, io.LimitReader(zeroReader{}, n))
-			} else {
-				all = append(all, r.stored(e.at, n))
-			}
-			left -= n
-		}
-		return &exactReader{r: io.MultiReader(all...), left: f.size}, nil
-	}}
+	return r.pieces(f.extents, f.size)
 }
 
 // directory tells the files below a directory. Only what ends the whole is returned.

@@ -111,6 +111,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.FAT:      readFAT,
 	filetype.HFS:      readHFS,
 	filetype.NTFS:     readNTFS,
+	filetype.Ext:      readExt,
 	filetype.Disk:     readDisk,
 	filetype.Virtual:  readVirtual,
 }
