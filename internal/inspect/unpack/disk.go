@@ -186,7 +186,7 @@ func readVirtual(c *container) error {
 	case string(h[:4]) == "QFI\xfb":
 		return errors.New("disks of QEMU are not read")
 	case string(h[:8]) == "vhdxfile":
-		return errors.New("disks of Hyper-V of the newer kind (VHDX) are not read")
+		return c.vhdx()
 	case string(h[0x40:0x44]) == "\x7f\x10\xda\xbe":
 		return errors.New("disks of VirtualBox are not read")
 	}
@@ -262,6 +262,101 @@ func (d vhdDisk) ReadAt(p []byte, off int64) (n int, err error) {
 		if at < 0 {
 			clear(p[n : n+k])
 		} else if m, err := d.r.ReadAt(p[n:n+k], at); m < k {
+			if err == io.EOF {
+				err = errCut
+			}
+			return n + m, err
+		}
+		n += k
+		off += int64(k)
+	}
+	return n, nil
+}
+
+// A VHDX says where its parts are by their GUIDs, as they stand in the file.
+const (
+	vhdxTable    = 192 << 10 // where the table of regions begins
+	vhdxBlocks   = "\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08"
+	vhdxMetadata = "\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e"
+	vhdxFile     = "\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b"
+	vhdxSize     = "\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\xd8\x3b\xf4\xb8"
+	vhdxSector   = "\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f"
+)
+
+// vhdx makes the container that of the disk which a file of Hyper-V holds.
+func (c *container) vhdx() error {
+	le := binary.LittleEndian
+	// Of the two headers, the later one that is whole counts. What its log holds would have to be written first.
+	var sequence uint64
+	var log [16]byte
+	for _, at := range []int64{64 << 10, 128 << 10} {
+		h, err := c.readAt(at, 64)
+		if err == nil && string(h[:4]) == "head" && le.Uint64(h[8:]) >= sequence {
+			sequence, log = le.Uint64(h[8:]), [16]byte(h[48:])
+		}
+	}
+	if log != [16]byte{} {
+		return errors.New("it was not closed: its log would have to be written first")
+	}
+	part := func(table []byte, guid string) int64 {
+		for ; len(table) >= 32; table = table[32:] {
+			if string(table[:16]) == guid {
+				return int64(le.Uint64(table[16:]))
+			}
+		}
+		return -1
+	}
+	b, err := c.readAt(vhdxTable, 64<<10)
+	if err != nil || string(b[:4]) != "regi" {
+		return errors.New("the table of its regions is missing")
+	}
+	blocks, metadata := part(b[16:], vhdxBlocks), part(b[16:], vhdxMetadata)
+	if b, err = c.readAt(metadata, 64<<10); err != nil || string(b[:8]) != "metadata" {
+		return errors.New("its metadata are missing")
+	}
+	value := func(guid string) uint64 {
+		for e := b[32:]; len(e) >= 32; e = e[32:] {
+			if string(e[:16]) == guid {
+				if v, err := c.readAt(metadata+int64(le.Uint32(e[16:])), 8); err == nil {
+					return le.Uint64(v)
+				}
+			}
+		}
+		return 0
+	}
+	file, size, sector := value(vhdxFile), int64(value(vhdxSize)), int64(value(vhdxSector)&(1<<32-1))
+	d := vhdxDisk{r: c.r, table: blocks, block: int64(file & (1<<32 - 1)), size: size}
+	if file>>32&2 != 0 {
+		return errors.New("it holds only what changed of another disk, which is another file")
+	}
+	if blocks < 0 || d.block < 1<<20 || d.block > 256<<20 || d.block&(d.block-1) != 0 || size < 0 || size > 1<<50 || sector != 512 && sector != 4096 {
+		return errors.New("its metadata are damaged")
+	}
+	d.ratio = (1 << 23) * sector / d.block
+	return c.disk(d, size)
+}
+
+// vhdxDisk is a disk of which only the blocks that were written are there. In the table, a map of sectors stands behind the places of each so many.
+type vhdxDisk struct {
+	r                         io.ReaderAt
+	table, block, ratio, size int64
+}
+
+func (d vhdxDisk) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		if off >= d.size {
+			return n, io.EOF
+		}
+		i, in := off/d.block, off%d.block
+		k := int(min(int64(len(p)-n), d.block-in, d.size-off))
+		var b [8]byte
+		if _, err := d.r.ReadAt(b[:], d.table+8*(i+i/d.ratio)); err != nil {
+			return n, errCut
+		}
+		v := binary.LittleEndian.Uint64(b[:])
+		if v&7 != 6 {
+			clear(p[n : n+k])
+		} else if m, err := d.r.ReadAt(p[n:n+k], int64(v>>20<<20)+in); m < k {
 			if err == io.EOF {
 				err = errCut
 			}

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -131,10 +132,13 @@ func TestVHD(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		for _, kind := range []string{"fixed", "dynamic"} {
+		for kind, args := range map[string][]string{
+			"VHD fixed": {"-O", "vpc", "-o", "force_size=on,subformat=fixed"}, "VHD growing": {"-O", "vpc", "-o", "force_size=on,subformat=dynamic"},
+			"VHDX fixed": {"-O", "vhdx", "-o", "subformat=fixed"}, "VHDX growing": {"-O", "vhdx", "-o", "subformat=dynamic,block_size=1048576"},
+		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				out := filepath.Join(t.TempDir(), "x.vhd")
-				run(t, ".", "qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on,subformat="+kind, path, out)
+				run(t, ".", "qemu-img", append(append([]string{"convert", "-f", "raw"}, args...), path, out)...)
 				b, err := os.ReadFile(out)
 				if err != nil {
 					t.Fatal(err)
@@ -152,8 +156,7 @@ func TestVHD(t *testing.T) {
 			})
 		}
 	}
-	for kind, want := range map[string]string{"qcow2": "disks of QEMU are not read", "vmdk": "disks of VMware are not read", "vdi": "disks of VirtualBox are not read",
-		"vhdx": "disks of Hyper-V of the newer kind (VHDX) are not read"} {
+	for kind, want := range map[string]string{"qcow2": "disks of QEMU are not read", "vmdk": "disks of VMware are not read", "vdi": "disks of VirtualBox are not read"} {
 		path := filepath.Join(t.TempDir(), "x")
 		run(t, ".", "qemu-img", "create", "-q", "-f", kind, path, "10M")
 		b, err := os.ReadFile(path)
@@ -244,6 +247,83 @@ func TestDiskHostile(t *testing.T) {
 	if err != nil || !bytes.Equal(b, make([]byte, 10_000)) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
+}
+
+// vhdxOf is a disk of 1 GiB of which nothing was written. change may spoil its headers, regions and metadata.
+func vhdxOf(change func(head, regions, metadata []byte)) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 448<<10)
+	copy(b, "vhdxfile")
+	head, regions, metadata := b[64<<10:128<<10], b[192<<10:256<<10], b[256<<10:320<<10]
+	copy(head, "head")
+	copy(regions, "regi")
+	copy(regions[16:], vhdxBlocks)
+	le.PutUint64(regions[32:], 384<<10)
+	copy(regions[48:], vhdxMetadata)
+	le.PutUint64(regions[64:], 256<<10)
+	copy(metadata, "metadata")
+	for i, v := range []struct {
+		guid  string
+		value uint64
+	}{{vhdxFile, 1 << 20}, {vhdxSize, 1 << 30}, {vhdxSector, 512}} {
+		copy(metadata[32+32*i:], v.guid)
+		le.PutUint32(metadata[32+32*i+16:], uint32(1024+8*i))
+		le.PutUint64(metadata[1024+8*i:], v.value)
+	}
+	if change != nil {
+		change(head, regions, metadata)
+	}
+	return b
+}
+
+// TestVHDXHostile holds what a disk of Hyper-V may not do.
+func TestVHDXHostile(t *testing.T) {
+	const whole = "the disk"
+	for name, c := range map[string]struct {
+		change func(head, regions, metadata []byte)
+		want   string
+	}{
+		"good":             {nil, whole},
+		"not closed":       {func(head, _, _ []byte) { head[50] = 1 }, "vhd: it was not closed: its log would have to be written first"},
+		"no regions":       {func(_, regions, _ []byte) { regions[0] = 0 }, "vhd: the table of its regions is missing"},
+		"no metadata":      {func(_, regions, _ []byte) { regions[48] = 0 }, "vhd: its metadata are missing"},
+		"metadata beyond":  {func(_, regions, _ []byte) { regions[71] = 0x7f }, "vhd: its metadata are missing"},
+		"no blocks":        {func(_, regions, _ []byte) { regions[16] = 0 }, "vhd: its metadata are damaged"},
+		"blocks of a byte": {func(_, _, metadata []byte) { copy(metadata[1024:], "\x01\x00\x00") }, "vhd: its metadata are damaged"},
+		"2^63 bytes":       {func(_, _, metadata []byte) { metadata[1032+7] = 0x7f }, "vhd: its metadata are damaged"},
+		"sectors":          {func(_, _, metadata []byte) { metadata[1040] = 1 }, "vhd: its metadata are damaged"},
+		"differences":      {func(_, _, metadata []byte) { metadata[1028] = 2 }, "vhd: it holds only what changed of another disk, which is another file"},
+		"table beyond":     {func(_, regions, _ []byte) { regions[34] = 0x70 }, "vhd: member disk.img: the data ends too early"},
+	} {
+		var told string
+		in := vhdxOf(c.change)
+		err := Each(context.Background(), filetype.Virtual, bytes.NewReader(in), int64(len(in)), Options{}, func(m Member) error {
+			told = whole
+			if _, err := io.CopyN(io.Discard, m.Reader, 4<<20); err != nil {
+				told = err.Error()
+			}
+			return nil
+		})
+		if err != nil {
+			told = err.Error()
+		}
+		if told != c.want {
+			t.Errorf("%s: %s, want %s", name, told, c.want)
+		}
+	}
+}
+
+func FuzzVHDX(f *testing.F) {
+	vhdxOf(func(_, regions, metadata []byte) { f.Add(make([]byte, 64), regions[:128], metadata[:1048], []byte{6}) })
+	f.Fuzz(func(t *testing.T, h, r, m, blocks []byte) {
+		b := vhdxOf(func(head, regions, metadata []byte) {
+			copy(head[4:], h)
+			copy(regions, r)
+			copy(metadata, m)
+		})
+		copy(b[384<<10:], blocks)
+		unpackAny(t, filetype.Virtual, b)
+	})
 }
 
 func FuzzDisk(f *testing.F) {

@@ -46,8 +46,7 @@ type udfFile struct {
 	size    int64
 	extents []extent
 	inline  []byte // its bytes, when they stand in the entry
-	streams udfAddress
-	err     error // why the extents are not known
+	err     error  // why the extents are not known
 }
 
 type udfReader struct {
@@ -355,15 +354,12 @@ func (r *udfReader) entry(a udfAddress) (udfFile, error) {
 		return udfFile{}, err
 	}
 	le := binary.LittleEndian
-	f := udfFile{kind: b[27], size: int64(le.Uint64(b[56:])), streams: udfAddress{part: -1}}
+	f := udfFile{kind: b[27], size: int64(le.Uint64(b[56:]))}
 	at := 176
 	switch {
 	case udfTag(b, 261):
 	case udfTag(b, 266):
 		at = 216
-		if le.Uint32(b[152:]) != 0 {
-			f.streams = udfAddressOf(b[152:])
-		}
 	default:
 		return f, errors.New("an entry of a file is not there")
 	}
@@ -471,8 +467,7 @@ func (r *udfReader) entries(a udfAddress, path string, depth int) error {
 	if err != nil {
 		return err
 	}
-	streams := dir.kind == 13 // a directory of the streams of a file
-	if dir.kind != 4 && !streams {
+	if dir.kind != 4 {
 		return errors.New("its entry is that of no directory")
 	}
 	in := buffered(r.open(dir))
@@ -502,18 +497,14 @@ func (r *udfReader) entries(a udfAddress, path string, depth int) error {
 			continue
 		}
 		to := udfAddressOf(h[20:])
-		separator := "/"
-		if streams {
-			separator = ":"
-		}
-		below := path + separator + udfName(rest[use:use+nameLen])
+		below := path + "/" + udfName(rest[use:use+nameLen])
 		if len(below) > maxPath {
 			below = below[len(below)-maxPath:]
 		}
 		if h[18]&2 != 0 {
 			err = r.directory(to, below, depth+1)
 		} else {
-			err = r.file(to, below, depth)
+			err = r.file(to, below)
 		}
 		if err != nil {
 			return err
@@ -542,7 +533,7 @@ func udfName(b []byte) string {
 	return strings.ReplaceAll(name, "/", "_")
 }
 
-func (r *udfReader) file(a udfAddress, path string, depth int) error {
+func (r *udfReader) file(a udfAddress, path string) error {
 	m := Member{Path: cleanPath(path), Size: -1}
 	f, err := r.entry(a)
 	switch {
@@ -560,11 +551,5 @@ func (r *udfReader) file(a udfAddress, path string, depth int) error {
 			}
 		}
 	}
-	if err := r.tell(m); err != nil {
-		return err
-	}
-	if f.streams.part >= 0 {
-		return r.directory(f.streams, path, depth+1)
-	}
-	return nil
+	return r.tell(m)
 }
