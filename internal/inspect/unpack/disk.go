@@ -2,11 +2,14 @@ package unpack
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/klauspost/compress/zlib"
 
 	"spoor/internal/inspect/filetype"
 )
@@ -182,13 +185,13 @@ func readVirtual(c *container) error {
 	}
 	switch {
 	case string(h[:4]) == "KDMV":
-		return errors.New("disks of VMware are not read")
+		return c.vmdk()
 	case string(h[:4]) == "QFI\xfb":
-		return errors.New("disks of QEMU are not read")
+		return c.qcow()
 	case string(h[:8]) == "vhdxfile":
 		return c.vhdx()
 	case string(h[0x40:0x44]) == "\x7f\x10\xda\xbe":
-		return errors.New("disks of VirtualBox are not read")
+		return c.vdi()
 	}
 	return c.vhd()
 }
@@ -216,11 +219,24 @@ func (c *container) vhd() error {
 	if err != nil || string(h[:8]) != "cxsparse" {
 		return errors.New("the header of its blocks is missing")
 	}
-	d := vhdDisk{r: c.r, table: int64(be.Uint64(h[16:])), blocks: int64(be.Uint32(h[28:])), block: int64(be.Uint32(h[32:])), size: size}
-	if d.block < 4096 || d.block > 1<<30 || d.block%4096 != 0 || d.table < 0 || size < 0 || size > 1<<50 {
+	in, table, blocks, block := c.r, int64(be.Uint64(h[16:])), int64(be.Uint32(h[28:])), int64(be.Uint32(h[32:]))
+	if block < 4096 || block > 1<<30 || block%4096 != 0 || table < 0 || size < 0 || size > 1<<50 {
 		return errors.New("the header of its blocks is damaged")
 	}
-	return c.disk(d, size)
+	maps := (block/512/8 + 511) / 512 * 512 // bytes of the map of sectors before each block
+	return c.disk(&blockDisk{r: in, size: size, block: block, place: func(i int64) (int64, int64, error) {
+		if i >= blocks {
+			return -1, 0, nil
+		}
+		var b [4]byte
+		if _, err := in.ReadAt(b[:], table+4*i); err != nil {
+			return 0, 0, errCut
+		}
+		if v := be.Uint32(b[:]); v != 1<<32-1 {
+			return int64(v)*512 + maps, 0, nil
+		}
+		return -1, 0, nil
+	}}, size)
 }
 
 // disk tells the partitions of a disk, or it as a whole.
@@ -235,37 +251,52 @@ func (c *container) disk(r io.ReaderAt, size int64) error {
 	return c.tell(Member{Path: "disk.img", Size: size, Reader: c.stored(0, size)})
 }
 
-// vhdDisk is a disk of which only the blocks that were written are there, each behind a map of its sectors.
-type vhdDisk struct {
-	r                          io.ReaderAt
-	table, blocks, block, size int64
+// blockDisk is a disk of which only the blocks that were written are there.
+type blockDisk struct {
+	r           io.ReaderAt
+	size, block int64
+	place       func(i int64) (at, packed int64, err error) // of a block; at is -1 for zeros, packed how many bytes it has compressed, 0 when it is not
+	unpack      func(io.Reader) (io.Reader, error)
+	kept        int64 // block that was unpacked last, and one more
+	out         []byte
 }
 
-func (d vhdDisk) ReadAt(p []byte, off int64) (n int, err error) {
+func (d *blockDisk) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
 		if off >= d.size {
 			return n, io.EOF
 		}
 		i, in := off/d.block, off%d.block
 		k := int(min(int64(len(p)-n), d.block-in, d.size-off))
-		at := int64(-1)
-		if i < d.blocks {
-			var b [4]byte
-			if _, err := d.r.ReadAt(b[:], d.table+4*i); err != nil {
-				return n, errCut
-			}
-			if v := binary.BigEndian.Uint32(b[:]); v != 1<<32-1 {
-				maps := (d.block/512/8 + 511) / 512 * 512
-				at = int64(v)*512 + maps + in
-			}
-		}
-		if at < 0 {
+		at, packed, err := d.place(i)
+		switch {
+		case err != nil:
+			return n, err
+		case at < 0:
 			clear(p[n : n+k])
-		} else if m, err := d.r.ReadAt(p[n:n+k], at); m < k {
-			if err == io.EOF {
-				err = errCut
+		case packed > 0:
+			if d.kept != i+1 {
+				d.kept = 0
+				if d.out == nil {
+					d.out = make([]byte, d.block)
+				}
+				z, err := d.unpack(io.NewSectionReader(d.r, at, packed))
+				if err != nil {
+					return n, err
+				}
+				if _, err := io.ReadFull(z, d.out); err != nil {
+					return n, errCut
+				}
+				d.kept = i + 1
 			}
-			return n + m, err
+			copy(p[n:n+k], d.out[in:])
+		default:
+			if m, err := d.r.ReadAt(p[n:n+k], at+in); m < k {
+				if err == io.EOF {
+					err = errCut
+				}
+				return n + m, err
+			}
 		}
 		n += k
 		off += int64(k)
@@ -325,45 +356,153 @@ func (c *container) vhdx() error {
 		return 0
 	}
 	file, size, sector := value(vhdxFile), int64(value(vhdxSize)), int64(value(vhdxSector)&(1<<32-1))
-	d := vhdxDisk{r: c.r, table: blocks, block: int64(file & (1<<32 - 1)), size: size}
+	in, block := c.r, int64(file&(1<<32-1))
 	if file>>32&2 != 0 {
 		return errors.New("it holds only what changed of another disk, which is another file")
 	}
-	if blocks < 0 || d.block < 1<<20 || d.block > 256<<20 || d.block&(d.block-1) != 0 || size < 0 || size > 1<<50 || sector != 512 && sector != 4096 {
+	if blocks < 0 || block < 1<<20 || block > 256<<20 || block&(block-1) != 0 || size < 0 || size > 1<<50 || sector != 512 && sector != 4096 {
 		return errors.New("its metadata are damaged")
 	}
-	d.ratio = (1 << 23) * sector / d.block
+	ratio := (1 << 23) * sector / block // after so many places of blocks, that of a map of sectors stands in the table
+	return c.disk(&blockDisk{r: in, size: size, block: block, place: func(i int64) (int64, int64, error) {
+		var b [8]byte
+		if _, err := in.ReadAt(b[:], blocks+8*(i+i/ratio)); err != nil {
+			return 0, 0, errCut
+		}
+		if v := le.Uint64(b[:]); v&7 == 6 {
+			return int64(v >> 20 << 20), 0, nil
+		}
+		return -1, 0, nil
+	}}, size)
+}
+
+// qcow makes the container that of the disk which a file of QEMU holds.
+func (c *container) qcow() error {
+	h, err := c.readAt(0, 104)
+	if err != nil {
+		return err
+	}
+	be := binary.BigEndian
+	version, bits, size, table := be.Uint32(h[4:]), be.Uint32(h[20:]), int64(be.Uint64(h[24:])), int64(be.Uint64(h[40:]))
+	entries := int64(be.Uint32(h[36:]))
+	switch {
+	case version != 2 && version != 3:
+		return fmt.Errorf("version %d of QEMU's disks is not read", version)
+	case be.Uint64(h[8:]) != 0:
+		return errors.New("it holds only what changed of another disk, which is another file")
+	case be.Uint32(h[32:]) != 0:
+		return errors.New("it is encrypted")
+	case version == 3 && be.Uint64(h[72:])&^1 != 0:
+		return fmt.Errorf("it has features (0x%x) that are not read", be.Uint64(h[72:]))
+	case bits < 9 || bits > 21 || size < 0 || size > 1<<50 || table < 0:
+		return errors.New("its header is damaged")
+	}
+	in, cluster := c.r, int64(1)<<bits
+	read := func(at int64) (uint64, error) {
+		var b [8]byte
+		if _, err := in.ReadAt(b[:], at); err != nil {
+			return 0, errCut
+		}
+		return be.Uint64(b[:]), nil
+	}
+	const place = 1<<56 - 1<<9
+	d := &blockDisk{r: in, size: size, block: cluster, place: func(i int64) (int64, int64, error) {
+		first := i / (cluster / 8)
+		if first >= entries {
+			return -1, 0, nil
+		}
+		v, err := read(table + 8*first)
+		if err != nil || v&place == 0 {
+			return -1, 0, err
+		}
+		if v, err = read(int64(v&place) + 8*(i%(cluster/8))); err != nil {
+			return 0, 0, err
+		}
+		switch {
+		case v&(1<<62) != 0:
+			shift := 62 - (bits - 8)
+			at := int64(v & (1<<shift - 1))
+			return at, (int64(v>>shift&(1<<(bits-8)-1))+1)*512 - at&511, nil
+		case v&1 != 0 || v&place == 0:
+			return -1, 0, nil
+		}
+		return int64(v & place), 0, nil
+	}, unpack: func(r io.Reader) (io.Reader, error) { return flate.NewReader(r), nil }}
 	return c.disk(d, size)
 }
 
-// vhdxDisk is a disk of which only the blocks that were written are there. In the table, a map of sectors stands behind the places of each so many.
-type vhdxDisk struct {
-	r                         io.ReaderAt
-	table, block, ratio, size int64
+// vmdk makes the container that of the disk which a file of VMware holds by itself.
+func (c *container) vmdk() error {
+	h, err := c.readAt(0, 512)
+	if err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	if le.Uint64(h[56:]) == 1<<64-1 { // written in one go: what was not known at the beginning stands at the end
+		if h, err = c.readAt(c.size-1024, 512); err != nil || string(h[:4]) != "KDMV" {
+			return errors.New("its footer is missing")
+		}
+	}
+	flags, size, grain, table, per := le.Uint32(h[8:]), int64(le.Uint64(h[12:])), int64(le.Uint64(h[20:])), int64(le.Uint64(h[56:])), int64(le.Uint32(h[44:]))
+	if size < 0 || size > 1<<41 || grain < 1 || grain > 1<<11 || per < 1 || per > 1<<16 || table < 0 || table > 1<<41 {
+		return errors.New("its header is damaged")
+	}
+	text, _ := io.ReadAll(io.LimitReader(c.section(int64(min(le.Uint64(h[28:]), 1<<40))*512, int64(min(le.Uint64(h[36:]), 128))*512), 64<<10))
+	if _, parent, ok := strings.Cut(string(text), "parentCID="); ok && !strings.HasPrefix(parent, "ffffffff") {
+		return errors.New("it holds only what changed of another disk, which is another file")
+	}
+	in, packed := c.r, flags&(1<<16) != 0
+	read := func(at int64) (int64, error) {
+		var b [4]byte
+		if _, err := in.ReadAt(b[:], at); err != nil {
+			return 0, errCut
+		}
+		return int64(le.Uint32(b[:])), nil
+	}
+	d := &blockDisk{r: in, size: size * 512, block: grain * 512, place: func(i int64) (int64, int64, error) {
+		at, err := read(table*512 + 4*(i/per))
+		if err != nil || at == 0 {
+			return -1, 0, err
+		}
+		if at, err = read(at*512 + 4*(i%per)); err != nil || at < 2 {
+			return -1, 0, err
+		}
+		if !packed {
+			return at * 512, 0, nil
+		}
+		n, err := read(at*512 + 8)
+		return at*512 + 12, max(n, 1), err
+	}, unpack: func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }}
+	return c.disk(d, d.size)
 }
 
-func (d vhdxDisk) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		if off >= d.size {
-			return n, io.EOF
-		}
-		i, in := off/d.block, off%d.block
-		k := int(min(int64(len(p)-n), d.block-in, d.size-off))
-		var b [8]byte
-		if _, err := d.r.ReadAt(b[:], d.table+8*(i+i/d.ratio)); err != nil {
-			return n, errCut
-		}
-		v := binary.LittleEndian.Uint64(b[:])
-		if v&7 != 6 {
-			clear(p[n : n+k])
-		} else if m, err := d.r.ReadAt(p[n:n+k], int64(v>>20<<20)+in); m < k {
-			if err == io.EOF {
-				err = errCut
-			}
-			return n + m, err
-		}
-		n += k
-		off += int64(k)
+// vdi makes the container that of the disk which a file of VirtualBox holds.
+func (c *container) vdi() error {
+	h, err := c.readAt(0, 512)
+	if err != nil {
+		return err
 	}
-	return n, nil
+	le := binary.LittleEndian
+	kind, table, data, size := le.Uint32(h[0x4c:]), int64(le.Uint32(h[0x154:])), int64(le.Uint32(h[0x158:])), int64(le.Uint64(h[0x170:]))
+	block, extra, blocks := int64(le.Uint32(h[0x178:])), int64(le.Uint32(h[0x17c:])), int64(le.Uint32(h[0x180:]))
+	if kind != 1 && kind != 2 {
+		return errors.New("it holds only what changed of another disk, which is another file")
+	}
+	if block < 4096 || block > 1<<30 || extra > 1<<20 || size < 0 || size > 1<<50 {
+		return errors.New("its header is damaged")
+	}
+	in := c.r
+	return c.disk(&blockDisk{r: in, size: size, block: block, place: func(i int64) (int64, int64, error) {
+		var b [4]byte
+		if i >= blocks {
+			return -1, 0, nil
+		}
+		if _, err := in.ReadAt(b[:], table+4*i); err != nil {
+			return 0, 0, errCut
+		}
+		if v := le.Uint32(b[:]); v < 1<<32-2 {
+			return data + int64(v)*(block+extra) + extra, 0, nil
+		}
+		return -1, 0, nil
+	}}, size)
 }

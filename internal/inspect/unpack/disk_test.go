@@ -119,8 +119,8 @@ func TestAppleMap(t *testing.T) {
 	}
 }
 
-// TestVHD reads disks that qemu-img makes, fixed and growing, with partitions and without.
-func TestVHD(t *testing.T) {
+// TestVirtual reads disks of each kind that qemu-img makes, fixed, growing and compressed, with partitions and without.
+func TestVirtual(t *testing.T) {
 	volume := fatImage(t, 1440, map[string][]byte{"a.txt": []byte("in a partition")})
 	disk := partitioned(t, 20_000, "label: dos\nstart=2048, size=2880, type=1\nstart=8192, size=4000, type=83\n")
 	copy(disk[2048*diskSector:], volume)
@@ -134,6 +134,8 @@ func TestVHD(t *testing.T) {
 		}
 		for kind, args := range map[string][]string{
 			"VHD fixed": {"-O", "vpc", "-o", "force_size=on,subformat=fixed"}, "VHD growing": {"-O", "vpc", "-o", "force_size=on,subformat=dynamic"},
+			"QCOW 2": {"-O", "qcow2", "-o", "compat=0.10"}, "QCOW 3": {"-O", "qcow2"}, "QCOW compressed": {"-c", "-O", "qcow2"}, "QCOW small": {"-c", "-O", "qcow2", "-o", "cluster_size=512"},
+			"VMDK": {"-O", "vmdk"}, "VMDK compressed": {"-O", "vmdk", "-o", "subformat=streamOptimized"}, "VDI": {"-O", "vdi"}, "VDI fixed": {"-O", "vdi", "-o", "static=on"},
 			"VHDX fixed": {"-O", "vhdx", "-o", "subformat=fixed"}, "VHDX growing": {"-O", "vhdx", "-o", "subformat=dynamic,block_size=1048576"},
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
@@ -156,9 +158,15 @@ func TestVHD(t *testing.T) {
 			})
 		}
 	}
-	for kind, want := range map[string]string{"qcow2": "disks of QEMU are not read", "vmdk": "disks of VMware are not read", "vdi": "disks of VirtualBox are not read"} {
+	base := filepath.Join(t.TempDir(), "base")
+	run(t, ".", "qemu-img", "create", "-q", "-f", "raw", base, "10M")
+	for kind, want := range map[string]string{"qcow2": "it holds only what changed of another disk, which is another file", "zstd": "it has features (0x8) that are not read"} {
 		path := filepath.Join(t.TempDir(), "x")
-		run(t, ".", "qemu-img", "create", "-q", "-f", kind, path, "10M")
+		if kind == "zstd" {
+			run(t, ".", "qemu-img", "create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", path, "10M")
+		} else {
+			run(t, ".", "qemu-img", "create", "-q", "-f", kind, "-b", base, "-F", "raw", path)
+		}
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -242,7 +250,7 @@ func TestDiskHostile(t *testing.T) {
 		t.Errorf("a partition of 2^64 sectors: %v, %v", got, err)
 	}
 	// What was not written is zeros, and ends where the disk does.
-	d := vhdDisk{r: bytes.NewReader(bytes.Repeat([]byte{0xff}, 64)), blocks: 16, block: 4096, size: 10_000}
+	d := &blockDisk{block: 4096, size: 10_000, place: func(int64) (int64, int64, error) { return -1, 0, nil }}
 	b, err := io.ReadAll(io.NewSectionReader(d, 0, 1<<40))
 	if err != nil || !bytes.Equal(b, make([]byte, 10_000)) {
 		t.Errorf("%d bytes, %v", len(b), err)
@@ -326,9 +334,79 @@ func FuzzVHDX(f *testing.F) {
 	})
 }
 
+// virtualDisks are small disks of other kinds, each of which holds a cluster of its own bytes, then zeros.
+func virtualDisks() map[string][]byte {
+	be, le := binary.BigEndian, binary.LittleEndian
+	content := bytes.Repeat([]byte("content."), 64)
+	qcow := make([]byte, 3*512)
+	copy(qcow, "QFI\xfb\x00\x00\x00\x03")
+	be.PutUint32(qcow[20:], 9)
+	be.PutUint64(qcow[24:], 2048)
+	be.PutUint32(qcow[36:], 1)
+	be.PutUint64(qcow[40:], 512)
+	be.PutUint64(qcow[512:], 1024)
+	be.PutUint64(qcow[1024:], 1536)
+	vmdk := make([]byte, 3*512)
+	copy(vmdk, "KDMV\x01")
+	le.PutUint64(vmdk[12:], 4)
+	le.PutUint64(vmdk[20:], 1)
+	le.PutUint32(vmdk[44:], 512)
+	le.PutUint64(vmdk[56:], 1)
+	le.PutUint32(vmdk[512:], 2)
+	le.PutUint32(vmdk[1024:], 3)
+	vdi := make([]byte, 1024)
+	copy(vdi[0x40:], "\x7f\x10\xda\xbe")
+	for at, v := range map[int]uint32{0x4c: 1, 0x154: 512, 0x158: 1024, 0x170: 8192, 0x178: 4096, 0x180: 2} {
+		le.PutUint32(vdi[at:], v)
+	}
+	le.PutUint32(vdi[516:], 1<<32-1)
+	return map[string][]byte{"QCOW": append(qcow, content...), "VMDK": append(vmdk, content...), "VDI": append(vdi, bytes.Repeat(content, 8)...)}
+}
+
+// TestVirtualHostile holds what disks of other kinds may not do.
+func TestVirtualHostile(t *testing.T) {
+	content := bytes.Repeat([]byte("content."), 64)
+	disks := virtualDisks()
+	for name, c := range map[string]struct {
+		in   []byte
+		want string
+	}{
+		"QCOW":               {disks["QCOW"], sum(append(bytes.Clone(content), make([]byte, 1536)...))},
+		"VMDK":               {disks["VMDK"], sum(append(bytes.Clone(content), make([]byte, 1536)...))},
+		"VDI":                {disks["VDI"], sum(append(bytes.Repeat(content, 8), make([]byte, 4096)...))},
+		"QCOW version":       {patch(disks["QCOW"], "QFI", 1, 7, 9), "vhd: version 9 of QEMU's disks is not read"},
+		"QCOW encrypted":     {patch(disks["QCOW"], "QFI", 1, 35, 1), "vhd: it is encrypted"},
+		"QCOW clusters":      {patch(disks["QCOW"], "QFI", 1, 23, 40), "vhd: its header is damaged"},
+		"QCOW 2^63":          {patch(disks["QCOW"], "QFI", 1, 24, 0x7f), "vhd: its header is damaged"},
+		"QCOW table beyond":  {patch(disks["QCOW"], "QFI", 1, 44, 0x70), "vhd: member disk.img: the data ends too early"},
+		"QCOW packed beyond": {patch(disks["QCOW"], "QFI", 1, 1024, 0x40, 0, 0, 0, 0x7f, 0, 0, 0), "vhd: member disk.img: the data ends too early"},
+		"VMDK grains":        {patch(disks["VMDK"], "KDMV", 1, 20, 0), "vhd: its header is damaged"},
+		"VMDK 2^63":          {patch(disks["VMDK"], "KDMV", 1, 19, 0x7f), "vhd: its header is damaged"},
+		"VMDK footer":        {patch(disks["VMDK"], "KDMV", 1, 56, 255, 255, 255, 255, 255, 255, 255, 255), "vhd: its footer is missing"},
+		"VMDK beyond":        {patch(disks["VMDK"], "KDMV", 1, 1024, 0, 0, 0, 0x7f), "vhd: member disk.img: the data ends too early"},
+		"VDI blocks":         {patch(disks["VDI"], "\x7f\x10", 1, 0x178-0x40, 0, 0, 0, 0), "vhd: its header is damaged"},
+		"VDI differences":    {patch(disks["VDI"], "\x7f\x10", 1, 0x4c-0x40, 4), "vhd: it holds only what changed of another disk, which is another file"},
+		"VDI beyond":         {patch(disks["VDI"], "\x7f\x10", 1, 512-0x40, 9, 0, 0, 0), "vhd: member disk.img: the data ends too early"},
+	} {
+		got, err := list(t, filetype.Virtual, c.in, Options{})
+		told := fmt.Sprint(err)
+		if err == nil && len(got) == 1 {
+			if told = got[0].Err; told == "" {
+				told = got[0].SHA256
+			}
+		}
+		if told != c.want {
+			t.Errorf("%s: %s, want %s", name, told, c.want)
+		}
+	}
+}
+
 func FuzzDisk(f *testing.F) {
 	f.Add(vhdOf(3, 1<<20, "cxsparse", 1024, 9, 1<<20))
 	f.Add(vhdOf(2, 1<<10, "", 0, 0, 0))
+	for _, b := range virtualDisks() {
+		f.Add(b)
+	}
 	b := make([]byte, 1024)
 	b[510], b[511] = 0x55, 0xaa
 	copy(b[446:], "\x00\x00\x00\x00\x05\x00\x00\x00\x01\x00\x00\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00")
