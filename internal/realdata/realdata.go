@@ -62,10 +62,12 @@ func Decoded(t testing.TB, path string) []byte {
 		return b
 	}
 	var out []byte
-	for i, line := range strings.Split(string(b), "\n") {
+	begun := false
+	for _, line := range strings.Split(string(b), "\n") {
 		line = strings.TrimSuffix(line, "\r")
-		if i == 0 || line == "" {
-			continue // "begin 644 name"
+		if !begun || line == "" {
+			begun = begun || strings.HasPrefix(line, "begin ") // "begin 644 name"; some have a word before it
+			continue
 		}
 		if line == "end" {
 			return out

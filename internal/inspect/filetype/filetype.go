@@ -73,6 +73,13 @@ const (
 	CHM      Format = "chm"
 	SquashFS Format = "squashfs"
 	DMG      Format = "dmg"
+	FAT      Format = "fat" // FAT 12, 16 and 32
+	NTFS     Format = "ntfs"
+	Ext      Format = "ext"    // ext2, ext3 and ext4
+	HFS      Format = "hfs"    // HFS+ and HFSX
+	Volume   Format = "volume" // another file system: APFS, exFAT, BitLocker, …
+	Disk     Format = "disk"   // partitions: MBR, GPT, Apple's map
+	Virtual  Format = "vhd"    // a virtual machine's disk: VHD, VHDX, VMDK, QCOW, VDI
 	WIM      Format = "wim"
 	XAR      Format = "xar"  // .pkg of macOS
 	SZDD     Format = "szdd" // compress.exe of MS-DOS; and KWAJ

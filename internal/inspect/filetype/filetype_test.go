@@ -317,3 +317,43 @@ func open(t testing.TB, path string) *bytes.Reader {
 	}
 	return bytes.NewReader(b)
 }
+
+// TestVolumes holds by which marks file systems and disks are known, and what only looks like one.
+func TestVolumes(t *testing.T) {
+	image := func(size int, marks map[int]string) []byte {
+		b := make([]byte, size)
+		for at, mark := range marks {
+			copy(b[at:], mark)
+		}
+		return b
+	}
+	const boot, sync = "\x55\xAA", "\x00\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00"
+	const floppy = "\xEB\x3C\x90MSDOS5.0\x00\x02\x01\x01\x00\x02\xE0\x00\x40\x0B\xF0\x09\x00"
+	for name, c := range map[string]struct {
+		in   []byte
+		want Type
+	}{
+		"raw sectors":       {image(60<<10, map[int]string{0: sync, 15: "\x01", 2352: sync, 16*2352 + 16: "\x01CD001"}), Type{ISO, "ISO 9660 image (raw sectors)", "ISO"}},
+		"raw XA sectors":    {image(60<<10, map[int]string{0: sync, 15: "\x02", 2448: sync, 16*2448 + 24: "\x01CD001"}), Type{ISO, "ISO 9660 image (raw sectors)", "ISO"}},
+		"HFS+":              {image(8<<10, map[int]string{1024: "H+\x00\x04"}), Type{HFS, "HFS+ file system", "HFS"}},
+		"HFSX":              {image(8<<10, map[int]string{1024: "HX\x00\x05"}), Type{HFS, "HFSX file system", "HFS"}},
+		"HFS":               {image(800<<10, map[int]string{1024: "BD"}), Type{Volume, "HFS file system", "HFS"}},
+		"APFS":              {image(8<<10, map[int]string{32: "NXSB"}), Type{Volume, "APFS container", "APFS"}},
+		"Btrfs":             {image(128<<10, map[int]string{0x10040: "_BHRfS_M"}), Type{Volume, "Btrfs file system", "BTRFS"}},
+		"exFAT":             {image(8<<10, map[int]string{3: "EXFAT   ", 510: boot}), Type{Volume, "exFAT file system", "EXFAT"}},
+		"BitLocker":         {image(8<<10, map[int]string{0: "\xEB\x58\x90-FVE-FS-", 510: boot}), Type{Volume, "BitLocker volume", "BITLOCKER"}},
+		"NTFS":              {image(8<<10, map[int]string{3: "NTFS    ", 510: boot}), Type{NTFS, "NTFS file system", "NTFS"}},
+		"floppy disk":       {image(1440<<10, map[int]string{0: floppy}), Type{FAT, "FAT file system", "FAT"}},
+		"part of a floppy":  {image(8<<10, map[int]string{0: floppy, 510: boot}), Type{Other, "boot sector", "MBR"}},
+		"MBR":               {image(8<<10, map[int]string{446: "\x80\x00\x00\x00\x07\x00\x00\x00\x04\x00\x00\x00\x04\x00\x00\x00", 510: boot}), Type{Disk, "disk image (MBR)", "IMG"}},
+		"MBR of elsewhere":  {image(512, map[int]string{446: "\x80\x00\x00\x00\x07\x00\x00\x00\x04\x00\x00\x00\x04\x00\x00\x00", 510: boot}), Type{Other, "boot sector", "MBR"}},
+		"GPT":               {image(8<<10, map[int]string{510: boot, 512: "EFI PART"}), Type{Disk, "disk image (GPT)", "IMG"}},
+		"Apple's map":       {image(8<<10, map[int]string{0: "ER", 512: "PM\x00\x00"}), Type{Disk, "disk image (Apple partition map)", "IMG"}},
+		"VHD of partitions": {image(8<<10, map[int]string{510: boot, 7680: "conectix\x00\x00\x00\x02"}), Type{Virtual, "Virtual PC disk", "VHD"}},
+		"VHDX":              {image(8<<10, map[int]string{0: "vhdxfile"}), Type{Virtual, "Hyper-V disk", "VHDX"}},
+	} {
+		if got := Detect(bytes.NewReader(c.in), int64(len(c.in))); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}

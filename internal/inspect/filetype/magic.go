@@ -41,10 +41,12 @@ var marks = []mark{
 	{0, "!<thin>\n", Type{Ar, "ar archive (thin)", "AR"}},
 	{0, "\xED\xAB\xEE\xDB", Type{RPM, "RPM package", "RPM"}},
 	{0, "ITSF\x03\x00\x00\x00", Type{CHM, "Compiled HTML Help", "CHM"}},
+	{0, "ITSF\x02\x00\x00\x00", Type{CHM, "Compiled HTML Help", "CHM"}},
 	{0, "ITOLITLS", Type{Other, "Microsoft Reader e-book", "LIT"}},
 	{0, "hsqs", Type{SquashFS, "SquashFS", "SQUASHFS"}},
 	{0, "sqsh", Type{SquashFS, "SquashFS (big-endian)", "SQUASHFS"}},
 	{0, "MSWIM\x00\x00\x00", Type{WIM, "Windows Imaging", "WIM"}},
+	{0, "WLPWM\x00\x00\x00", Type{WIM, "Windows Imaging (pipable)", "WIM"}},
 	{0, "xar!\x00", Type{XAR, "XAR archive", "XAR"}},
 	{0, "SZDD\x88\xF0\x27\x33A", Type{SZDD, "MS-DOS compress (SZDD)", "SZDD"}},
 	{0, "SZ \x88\xF0\x27\x33\xD1", Type{SZDD, "MS-DOS compress (QBasic SZDD)", "SZDD"}},
@@ -105,11 +107,12 @@ var marks = []mark{
 	{0, "PACK\x00\x00\x00\x02", Type{Other, "Git pack", "PACK"}},
 	{0, "DIRC\x00\x00\x00", Type{Other, "Git index", "GIT"}},
 	{0, "\xD0\x0D\xFE\xED", Type{Other, "device tree", "DTB"}},
-	{0, "KDMV", Type{Other, "VMware disk", "VMDK"}},
-	{0, "QFI\xFB", Type{Other, "QEMU disk", "QCOW"}},
-	{0, "vhdxfile", Type{Other, "Hyper-V disk", "VHDX"}},
-	{0, "conectix", Type{Other, "Virtual PC disk", "VHD"}},
-	{0x40, "\x7F\x10\xDA\xBE", Type{Other, "VirtualBox disk", "VDI"}},
+	{0, "KDMV", Type{Virtual, "VMware disk", "VMDK"}},
+	{0, "QFI\xFB", Type{Virtual, "QEMU disk", "QCOW"}},
+	{0, "vhdxfile", Type{Virtual, "Hyper-V disk", "VHDX"}},
+	{0, "conectix", Type{Virtual, "Virtual PC disk", "VHD"}},
+	{0x40, "\x7F\x10\xDA\xBE", Type{Virtual, "VirtualBox disk", "VDI"}},
+	{0, "XFSB\x00\x00", Type{Volume, "XFS file system", "XFS"}},
 	{0, "Cr24", Type{Other, "Chrome extension", "CRX"}},
 	{0, "d8:announce", Type{Other, "BitTorrent", "TORRENT"}},
 	{0, "Salted__", Type{Other, "OpenSSL encrypted data", "ENC"}},
@@ -447,10 +450,26 @@ func (s *sample) late() Type {
 		t.Name += fmt.Sprintf(" after %d bytes of other data", i)
 		return t
 	}
-	// Volume descriptors begin at sector 16. UDF and ISO 9660 may share a disk; which is read first does not matter, so ISO wins.
+	return s.volume()
+}
+
+// volume tells images of discs, disks and their file systems.
+func (s *sample) volume() Type {
+	// Volume descriptors begin at sector 16. UDF and ISO 9660 may share a disk; which is read first does not matter, so ISO wins. A raw image has bytes
+	// of the drive around those of each sector.
+	stride, skip, raw := int64(2048), int64(0), ""
+	if s.is(0, "\x00\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00") {
+		stride, skip, raw = 2352, 16, " (raw sectors)"
+		if !s.is(stride, "\x00\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00") {
+			stride = 2448
+		}
+		if s.is(15, "\x02") {
+			skip = 24
+		}
+	}
 	iso, udf := false, false
 	for sector := int64(16); sector < 24; sector++ {
-		switch b := s.at(sector*2048, 6); {
+		switch b := s.at(sector*stride+skip, 6); {
 		case len(b) < 6:
 		case string(b[1:]) == "CD001":
 			iso = true
@@ -460,33 +479,97 @@ func (s *sample) late() Type {
 	}
 	switch {
 	case iso && udf:
-		return Type{ISO, "ISO 9660 image with UDF", "ISO"}
+		return Type{ISO, "ISO 9660 image with UDF" + raw, "ISO"}
 	case iso:
-		return Type{ISO, "ISO 9660 image", "ISO"}
-	case udf:
+		return Type{ISO, "ISO 9660 image" + raw, "ISO"}
+	case udf && raw == "":
 		return Type{UDF, "UDF image", "UDF"}
 	}
 	if s.is(s.size-512, "koly\x00\x00\x00\x04") {
 		return Type{DMG, "Apple disk image", "DMG"}
 	}
 	if s.is(1080, "\x53\xEF") && s.size >= 64<<10 {
-		return Type{Other, "ext file system", "EXT"}
+		return Type{Ext, "ext file system", "EXT"}
 	}
-	if s.is(510, "\x55\xAA") && len(s.head) >= 512 {
+	switch {
+	case s.is(1024, "H+\x00\x04"):
+		return Type{HFS, "HFS+ file system", "HFS"}
+	case s.is(1024, "HX\x00\x05"):
+		return Type{HFS, "HFSX file system", "HFS"}
+	case s.is(1024, "BD") && s.is(1024+124, "H+"):
+		return Type{HFS, "HFS+ file system (wrapped)", "HFS"}
+	case s.is(1024, "BD") && s.is(1024+20, "\x00\x00") && s.size >= 400<<10:
+		return Type{Volume, "HFS file system", "HFS"}
+	case s.is(32, "NXSB"):
+		return Type{Volume, "APFS container", "APFS"}
+	case s.is(0x10040, "_BHRfS_M"):
+		return Type{Volume, "Btrfs file system", "BTRFS"}
+	case s.is(0, "ER") && s.is(512, "PM\x00\x00"):
+		return Type{Disk, "disk image (Apple partition map)", "IMG"}
+	}
+	if s.is(510, "\x55\xAA") {
 		switch {
 		case s.is(3, "NTFS    "):
-			return Type{Other, "NTFS file system", "NTFS"}
-		case s.is(54, "FAT") || s.is(82, "FAT32"):
-			return Type{Other, "FAT file system", "FAT"}
-		case s.is(512, "EFI PART"):
-			return Type{Other, "disk image (GPT)", "IMG"}
+			return Type{NTFS, "NTFS file system", "NTFS"}
+		case s.is(3, "EXFAT   "):
+			return Type{Volume, "exFAT file system", "EXFAT"}
+		case s.is(3, "-FVE-FS-"):
+			return Type{Volume, "BitLocker volume", "BITLOCKER"}
 		}
+	}
+	// A fixed disk of Virtual PC is a disk as it is, before what tells that it is one.
+	if s.is(s.size-512, "conectix\x00\x00\x00") {
+		return Type{Virtual, "Virtual PC disk", "VHD"}
+	}
+	if s.is(510, "\x55\xAA") {
+		switch {
+		case s.is(512, "EFI PART") || s.is(4096, "EFI PART"):
+			return Type{Disk, "disk image (GPT)", "IMG"}
+		case s.is(54, "FAT") || s.is(82, "FAT32"):
+			return Type{FAT, "FAT file system", "FAT"}
+		case s.partitions():
+			return Type{Disk, "disk image (MBR)", "IMG"}
+		}
+	}
+	if s.fatVolume() {
+		return Type{FAT, "FAT file system", "FAT"}
+	}
+	if s.is(510, "\x55\xAA") {
 		return Type{Other, "boot sector", "MBR"}
 	}
-	if s.is(s.size-512, "conectix") {
-		return Type{Other, "Virtual PC disk", "VHD"}
-	}
 	return Type{}
+}
+
+// partitions reports whether the table of a boot sector has partitions that the image can hold.
+func (s *sample) partitions() bool {
+	h := s.at(0, 512)
+	if len(h) < 512 {
+		return false
+	}
+	some := false
+	for e := h[446:510]; len(e) >= 16; e = e[16:] {
+		if e[0]&0x7F != 0 {
+			return false
+		}
+		start, n := int64(binary.LittleEndian.Uint32(e[8:])), binary.LittleEndian.Uint32(e[12:])
+		some = some || e[4] != 0 && n > 0 && start > 0 && start < s.size/512
+	}
+	return some
+}
+
+// fat knows a FAT volume by the parameters in its boot sector: floppy disks of old times have no other mark.
+func (s *sample) fatVolume() bool {
+	h := s.at(0, 64)
+	if len(h) < 64 || h[0] != 0xEB && h[0] != 0xE9 || h[21] < 0xF0 || h[16] < 1 || h[16] > 2 {
+		return false
+	}
+	sector, cluster, reserved := binary.LittleEndian.Uint16(h[11:]), h[13], binary.LittleEndian.Uint16(h[14:])
+	roots, total, table := binary.LittleEndian.Uint16(h[17:]), int64(binary.LittleEndian.Uint16(h[19:])), binary.LittleEndian.Uint16(h[22:])
+	if total == 0 {
+		total = int64(binary.LittleEndian.Uint32(h[32:]))
+	}
+	return sector >= 512 && sector <= 4096 && sector&(sector-1) == 0 && cluster > 0 && cluster&(cluster-1) == 0 && reserved > 0 && roots > 0 && table > 0 &&
+		total > int64(table)*int64(h[16]) && total*int64(sector) <= s.size+int64(sector)
 }
 
 var wholeInput = sync.OnceFunc(func() { mimetype.SetLimit(0) })

@@ -163,9 +163,25 @@ func (c *container) section(off, n int64) *io.SectionReader {
 	return io.NewSectionReader(c.r, off, min(max(n, 0), c.size-off))
 }
 
+// extent is a run of a file's bytes in the container; at is -1 for a hole, which is zeros.
+type extent struct{ at, size int64 }
+
 // stored is n bytes of the container at off as they are; to read beyond the container's end is an error.
 func (c *container) stored(off, n int64) io.Reader {
 	return &exactReader{r: c.section(off, n), left: n}
+}
+
+// pieces is size bytes of a file that lies in several runs; it is an error when these are fewer.
+func (c *container) pieces(runs []extent, size int64) io.Reader {
+	all := make([]io.Reader, len(runs))
+	for i, e := range runs {
+		if e.at < 0 {
+			all[i] = io.LimitReader(zeroReader{}, e.size)
+		} else {
+			all[i] = c.stored(e.at, e.size)
+		}
+	}
+	return &exactReader{r: io.MultiReader(all...), left: size}
 }
 
 // readAt reads exactly n bytes at off. n is one that the code says, never the file.

@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"bufio"
 	"bytes"
 	"compress/bzip2"
 	"encoding/base64"
@@ -204,8 +205,10 @@ func (r *dmgReader) next() error {
 		unpacked = bzip2.NewReader(packed)
 	case dmgXZ:
 		unpacked = newXZReader(packed, r.c)
-	case dmgADC, dmgLZFSE:
-		err = fmt.Errorf("its compression, %s, is not read", map[uint32]string{dmgADC: "ADC", dmgLZFSE: "LZFSE"}[kind])
+	case dmgADC:
+		unpacked = &adcReader{in: buffered(packed), window: ring{buf: make([]byte, 1<<17)}}
+	case dmgLZFSE:
+		err = errors.New("its compression, LZFSE, is not read")
 	default:
 		err = fmt.Errorf("compression 0x%x is not known", kind)
 	}
@@ -222,4 +225,71 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// adcReader decompresses what Apple calls ADC: bytes as they are, and matches of two lengths.
+type adcReader struct {
+	in       *bufio.Reader
+	window   ring // at least twice the longest distance
+	literals int
+	match    int // bytes of it to come
+	distance int
+}
+
+func (a *adcReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for a.window.out == a.window.pos {
+		for a.window.free() > 0 && a.window.pos-a.window.out < len(p) {
+			if err := a.step(); err == io.EOF && a.window.pos > a.window.out {
+				break
+			} else if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return a.window.take(p), nil
+}
+
+// step gives a byte.
+func (a *adcReader) step() error {
+	if a.literals == 0 && a.match == 0 {
+		b, err := a.in.ReadByte()
+		if err != nil {
+			return err
+		}
+		var more [2]byte
+		n := 2
+		switch {
+		case b&0x80 != 0:
+			a.literals, n = int(b&0x7f)+1, 0
+		case b&0x40 == 0:
+			n = 1
+		}
+		if _, err := io.ReadFull(a.in, more[:n]); err != nil {
+			return errCut
+		}
+		switch n {
+		case 1:
+			a.match, a.distance = int(b>>2)+3, (int(b&3)<<8|int(more[0]))+1
+		case 2:
+			a.match, a.distance = int(b&0x3f)+4, (int(more[0])<<8|int(more[1]))+1
+		}
+		if int64(a.distance) > a.window.total && a.match > 0 {
+			return errors.New("the ADC data is damaged")
+		}
+	}
+	if a.match > 0 {
+		a.match--
+		a.window.put(a.window.back(a.distance))
+		return nil
+	}
+	b, err := a.in.ReadByte()
+	if err != nil {
+		return errCut
+	}
+	a.literals--
+	a.window.put(b)
+	return nil
 }

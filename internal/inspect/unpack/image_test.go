@@ -247,7 +247,7 @@ func TestRealDMG(t *testing.T) {
 func dmgOf(data []byte, sectors uint64, runs ...[5]uint64) []byte {
 	be := binary.BigEndian
 	table := make([]byte, dmgHead)
-	copy(table, "mish")
+	copy(table, "mish\x00\x00\x00\x01")
 	be.PutUint64(table[16:], sectors)
 	be.PutUint32(table[200:], uint32(len(runs)))
 	for _, r := range runs {
@@ -260,7 +260,8 @@ func dmgOf(data []byte, sectors uint64, runs ...[5]uint64) []byte {
 	plist := "<plist><dict><key>resource-fork</key><dict><key>blkx</key><array><dict><key>Data</key><data>" + base64.StdEncoding.EncodeToString(table) +
 		"</data><key>Name</key><string>disk (Apple_HFS : 1)</string></dict></array></dict></dict></plist>"
 	trailer := make([]byte, dmgTrailer)
-	copy(trailer, "koly\x00\x00\x00\x04")
+	copy(trailer, "koly\x00\x00\x00\x04\x00\x00\x02\x00")
+	be.PutUint64(trailer[0x20:], uint64(len(data)))
 	be.PutUint64(trailer[0xd8:], uint64(len(data)))
 	be.PutUint64(trailer[0xe0:], uint64(len(plist)))
 	return append(append(bytes.Clone(data), plist...), trailer...)
@@ -298,8 +299,75 @@ func TestDMG(t *testing.T) {
 	}
 }
 
+// packADC compresses by the last place of the same three bytes.
+func packADC(in []byte) (out []byte) {
+	last := map[[3]byte]int{}
+	var literals []byte
+	flush := func() {
+		for len(literals) > 0 {
+			n := min(len(literals), 128)
+			out = append(append(out, byte(n-1)|0x80), literals[:n]...)
+			literals = literals[n:]
+		}
+	}
+	for i := 0; i < len(in); {
+		n, distance := 0, 0
+		if i+3 <= len(in) {
+			if at, ok := last[[3]byte(in[i:])]; ok && i-at <= 1<<16 {
+				distance = i - at
+				for i+n < len(in) && in[i+n] == in[at+n] && n < 67 {
+					n++
+				}
+			}
+			last[[3]byte(in[i:])] = i
+		}
+		switch {
+		case n >= 3 && n <= 18 && distance <= 1<<10:
+			flush()
+			out = append(out, byte(n-3)<<2|byte((distance-1)>>8), byte(distance-1))
+		case n >= 4:
+			flush()
+			out = append(out, byte(n-4)|0x40, byte((distance-1)>>8), byte(distance-1))
+		default:
+			literals, n = append(literals, in[i]), 1
+		}
+		i += n
+	}
+	flush()
+	return out
+}
+
+// TestDMGADC reads a run that the test compresses, as 7-Zip does.
+func TestDMGADC(t *testing.T) {
+	s := sources(1)
+	content := append(append(bytes.Clone(s["code.exe"]), s["docs/text.txt"]...), s["noise.bin"]...)
+	content = content[:len(content)&^(dmgSector-1)]
+	packed := packADC(content)
+	if len(packed) >= len(content) {
+		t.Fatal("nothing was compressed")
+	}
+	sectors := uint64(len(content) / dmgSector)
+	b := dmgOf(packed, sectors, [5]uint64{dmgADC, 0, sectors, 0, uint64(len(packed))}, [5]uint64{dmgEndOfRuns, sectors})
+	got, err := list(t, filetype.DMG, b, Options{})
+	want := []entry{{Path: "disk (Apple_HFS : 1)", Size: int64(len(content)), SHA256: sum(content)}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, members (-want +got):\n%s", err, diff)
+	}
+	theirs := unpackedBy7z(t, b, "-tdmg")
+	if len(theirs) != 1 || theirs[0].SHA256 != sum(content) {
+		t.Errorf("7-Zip has %v", theirs)
+	}
+	for name, packed := range map[string]string{"before the beginning": "\x00\x00", "cut": "\xffabc", "cut in a match": "\x80a\x40"} {
+		got, err := list(t, filetype.DMG, dmgOf([]byte(packed), 1, [5]uint64{dmgADC, 0, 1, 0, uint64(len(packed))}), Options{})
+		if err != nil || len(got) != 1 || got[0].Err == "" {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
 func FuzzDMG(f *testing.F) {
 	f.Add(dmgOf([]byte("abc"), 2, [5]uint64{dmgRaw, 0, 1, 0, 3}, [5]uint64{dmgZero, 1, 1}))
 	f.Add(dmgOf([]byte("BZh9"), 2, [5]uint64{dmgBzip2, 0, 1, 0, 4}, [5]uint64{dmgXZ, 1, 1, 0, 4}))
+	f.Add(dmgOf([]byte("\x81ab\x3c\x01\x7f\x00\x03"), 1, [5]uint64{dmgADC, 0, 1, 0, 8}))
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.DMG, b) })
 }

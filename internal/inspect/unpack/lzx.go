@@ -6,6 +6,7 @@ import (
 )
 
 // lzxDecoder decompresses LZX as cabinets have it: a stream of frames of 32 KiB, each in a block of the container, the state kept across them.
+// CHM begins the stream anew every few frames; WIM has one frame a chunk, which is of any size up to the window's.
 type lzxDecoder struct {
 	in   []byte // of the frame
 	pos  int
@@ -17,6 +18,7 @@ type lzxDecoder struct {
 	at     int   // in the window
 	total  int64 // bytes decoded
 
+	wim      bool // lengths of blocks are written as WIM does
 	begun    bool
 	x86      uint32 // the size that calls are translated for; 0 when they are not
 	frames   int
@@ -102,6 +104,16 @@ func (c *lzxCode) set(lengths []byte) error {
 func newLZX(bits uint) *lzxDecoder {
 	slots := lzxSlotsOf[bits]
 	return &lzxDecoder{window: make([]byte, 1<<bits), slots: slots, recent: [3]int{1, 1, 1}, mains: make([]byte, 256+8*slots)}
+}
+
+// reset begins another stream.
+func (d *lzxDecoder) reset() {
+	*d = lzxDecoder{window: d.window, slots: d.slots, recent: [3]int{1, 1, 1}, mains: d.mains, main: d.main, length: d.length, aligned: d.aligned,
+		pretree: d.pretree, wim: d.wim}
+	clear(d.mains)
+	if d.wim {
+		d.begun, d.x86 = true, 12_000_000
+	}
 }
 
 func (d *lzxDecoder) need(n uint) {
@@ -190,7 +202,16 @@ func (d *lzxDecoder) codes(lengths []byte) error {
 // header begins a block.
 func (d *lzxDecoder) header() error {
 	d.kind = d.read(3)
-	d.left = int(d.read(24))
+	switch {
+	case !d.wim:
+		d.left = int(d.read(24))
+	case d.read(1) == 1:
+		d.left = cabWindow
+	case len(d.window) > cabWindow:
+		d.left = int(d.read(24))
+	default:
+		d.left = int(d.read(16))
+	}
 	switch d.kind {
 	case 2:
 		var lengths [8]byte

@@ -44,7 +44,8 @@ func Opens(f filetype.Format) bool { return readers[f] != nil }
 
 // holders are formats that hold files and that some reader may not open.
 var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
-	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex}
+	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex,
+	filetype.FAT, filetype.NTFS, filetype.Ext, filetype.HFS, filetype.Volume, filetype.Disk, filetype.Virtual}
 
 // Closed reports whether files of a format hold others that Each cannot open.
 func Closed(f filetype.Format) bool { return readers[f] == nil && slices.Contains(holders, f) }
@@ -116,4 +117,13 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.Asar:        readAsar,
 
 	filetype.InstallShield: readInstallShield,
+	filetype.CHM:      readCHM,
+	filetype.WIM:      readWIM,
+	filetype.UDF:      readUDF,
+	filetype.FAT:      readFAT,
+	filetype.HFS:      readHFS,
+	filetype.NTFS:     readNTFS,
+	filetype.Ext:      readExt,
+	filetype.Disk:     readDisk,
+	filetype.Virtual:  readVirtual,
 }
