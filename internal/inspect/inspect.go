@@ -201,7 +201,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	facts = append(facts, info.Facts...)
 	var acts exe.Info
 	err = guarded(func() (err error) {
-		acts, err = document.Read(typ.Format, r, size)
+		acts, err = document.Read(typ.Format, r, size, w.Passwords)
 		return err
 	})
 	if err != nil {

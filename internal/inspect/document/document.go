@@ -15,9 +15,9 @@ import (
 // maxFacts bounds the lines that are told of one document.
 const maxFacts = 64
 
-// Read reads a document of format f in the size bytes of r: shortcuts, compound files, OOXML, PDF and RTF; of any other format it tells nothing.
-// What cannot be read is left out; the error says what and why, and the rest is told all the same.
-func Read(f filetype.Format, r io.ReaderAt, size int64) (exe.Info, error) {
+// Read reads a document of format f in the size bytes of r: shortcuts, compound files, OOXML, PDF, RTF and HTML; of any other format it tells nothing.
+// passwords are tried on an encrypted PDF. What cannot be read is left out; the error says what and why, and the rest is told all the same.
+func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string) (exe.Info, error) {
 	t := &teller{}
 	var err error
 	switch f {
@@ -28,9 +28,11 @@ func Read(f filetype.Format, r io.ReaderAt, size int64) (exe.Info, error) {
 	case filetype.OOXML:
 		err = readOOXML(t, r, size)
 	case filetype.PDF:
-		err = readPDF(t, r, size)
+		err = readPDF(t, r, size, passwords)
 	case filetype.RTF:
 		err = readRTF(t, r, size)
+	case filetype.HTML:
+		readHTML(t, r, size)
 	}
 	return t.info, err
 }

@@ -21,7 +21,7 @@ import (
 // told returns the attributes that a document gives, as "name: value".
 func told(t testing.TB, f filetype.Format, b []byte) []string {
 	t.Helper()
-	info, err := Read(f, bytes.NewReader(b), int64(len(b)))
+	info, err := Read(f, bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,20 +57,6 @@ func container(s string) []byte {
 		s = s[n:]
 	}
 	return out
-}
-
-func TestDecompress(t *testing.T) {
-	for in, want := range map[string]string{
-		string(container("Attribute VB_Name")):                                                                            "Attribute VB_Name",
-		string(container(strings.Repeat("x = 1\r\n", 1000))):                                                              strings.Repeat("x = 1\r\n", 1000),
-		"\x01\x19\xB0\x00abcdefgh\x00ijklmnop\x00qrstuv.\x00":                                                             "abcdefghijklmnopqrstuv.", // the example of the specification that nothing repeats in
-		"\x01\x2F\xB0\x00#aaabcde\x82f\x00\x70aghij\x01\x38\x08akl\x00\x30mnop\x06q\x02\x70\x04\x10rstuv\x10wxyz\x00\x3C": "#aaabcdefaaaaghijaaaaaklaaamnopqaaaaaaaaaaaarstuvwxyzaaa",
-		"": "", "\x02": "", "\x01\x00": "",
-	} {
-		if d := cmp.Diff(want, string(decompress([]byte(in), 1<<20))); d != "" {
-			t.Errorf("%.40q: %s", in, d)
-		}
-	}
 }
 
 // stream is a stream of a compound file; its path names the storages above it.
@@ -314,15 +300,46 @@ func TestRTF(t *testing.T) {
 	}
 }
 
+func TestHTML(t *testing.T) {
+	page := `<html><script>var d = atob("UEsDBA"); var u = URL.createObjectURL(new Blob([d]));</script><a href="search-ms:query=x&crumb=location:\\\\host\\share">x</a></html>`
+	want := []string{"active_content: HTML makes a file of its own text: atob, blob, createobjecturl", "active_content: HTML starts programs by links: search-ms"}
+	if d := cmp.Diff(want, told(t, filetype.HTML, []byte(page))); d != "" {
+		t.Error(d)
+	}
+	if got := told(t, filetype.HTML, []byte("<html><script>x = atob(y)</script> ms-word is a program</html>")); got != nil {
+		t.Error(got)
+	}
+}
+
+// TestRelationships holds that neither a prefix, escapes nor UTF-16 hide what a document loads.
+func TestRelationships(t *testing.T) {
+	rel := `<Relationship Type="http://x/relationships/oleObject" Target="mhtml:http://example.org/a!x" TargetMode="External"/>`
+	for name, c := range map[string]struct{ in, want string }{
+		"plain":     {rel, "OOXML loads oleObject: mhtml:http://example.org/a!x"},
+		"prefix":    {strings.Replace(rel, "<Rel", "<x:Rel", 1), "OOXML loads oleObject: mhtml:http://example.org/a!x"},
+		"escaped":   {strings.Replace(rel, "http://example", "&#104;ttp:&#x2f;/example", 1), "OOXML loads oleObject: mhtml:http://example.org/a!x"},
+		"UTF-16":    {"\xff\xfe" + string(utf16le(rel)), "OOXML loads oleObject: mhtml:http://example.org/a!x"},
+		"picture":   {`<Relationship Type="x/image" Target="\\host\share\a.png" TargetMode="External"/>`, `OOXML loads image: \\host\share\a.png`},
+		"hyperlink": {`<Relationship Type="x/hyperlink" Target="http://example.org/" TargetMode="External"/>`, ""},
+		"inside":    {`<Relationship Type="x/image" Target="media/a.png"/>`, ""},
+	} {
+		got := strings.Join(told(t, filetype.OOXML, zipOf(map[string]string{"[Content_Types].xml": "<Types/>", "word/_rels/settings.xml.rels": c.in})), "\n")
+		if strings.TrimPrefix(got, "active_content: ") != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(byte(0), shortcut())
 	f.Add(byte(1), compoundOf(project("Macros/", macro)...))
 	f.Add(byte(2), zipOf(map[string]string{"[Content_Types].xml": "<Types/>", "word/vbaProject.bin": string(compoundOf(project("", macro)...))}))
 	f.Add(byte(3), pdfOf(true))
 	f.Add(byte(4), rtf())
-	formats := []filetype.Format{filetype.LNK, filetype.OLE, filetype.OOXML, filetype.PDF, filetype.RTF}
+	f.Add(byte(5), []byte("<html>atob new Blob createObjectURL ms-msdt:"))
+	formats := []filetype.Format{filetype.LNK, filetype.OLE, filetype.OOXML, filetype.PDF, filetype.RTF, filetype.HTML}
 	f.Fuzz(func(t *testing.T, k byte, b []byte) {
-		info, _ := Read(formats[int(k)%len(formats)], bytes.NewReader(b), int64(len(b)))
+		info, _ := Read(formats[int(k)%len(formats)], bytes.NewReader(b), int64(len(b)), nil)
 		for _, fact := range info.Facts {
 			if a := fact.(intel.Attribute); a.Value == "" || len(a.Value) > intel.MaxText {
 				t.Errorf("%s has %d bytes", a.Name, len(a.Value))
@@ -332,16 +349,6 @@ func FuzzRead(f *testing.F) {
 			if e.Offset < 0 || e.Size <= 0 || e.Offset+e.Size > int64(len(b)) {
 				t.Errorf("%+v of %d bytes", e, len(b))
 			}
-		}
-	})
-}
-
-func FuzzDecompress(f *testing.F) {
-	f.Add(container(macro))
-	f.Add([]byte("\x01\x2F\xB0\x00#aaabcde\x82f\x00\x70aghij\x01\x38"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if n := len(decompress(b, 1<<20)); n > 1<<20 {
-			t.Errorf("%d bytes", n)
 		}
 	})
 }

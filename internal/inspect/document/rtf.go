@@ -168,3 +168,21 @@ func plainText(b *bufio.Reader, most int) string {
 	}
 	return narrow(out)
 }
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+func hexByte(a, b byte) (byte, bool) {
+	x, ok := hexDigit(a)
+	y, ok2 := hexDigit(b)
+	return x<<4 | y, ok && ok2
+}

@@ -3,80 +3,27 @@ package document
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"spoor/internal/inspect/compound"
+	"spoor/internal/inspect/vba"
 )
 
 // Bounds of macros.
 const (
-	maxModule  = 4 << 20  // bytes of one module, packed or not
-	maxProject = 32 << 20 // of all modules of a document
-	maxModules = 512
-	maxStorage = 16       // storages named VBA
 	maxParts   = 64 << 20 // bytes unpacked of the parts of a document
 	maxVBAFile = 32 << 20 // of a vbaProject.bin
 )
 
 func overlayText(off, size int64) string { return fmt.Sprintf("%d bytes at %d", size-off, off) }
-
-// decompress unpacks the compressed container that a module's source is in ([MS-OVBA] 2.4.1), as far as it can, to at most most bytes.
-func decompress(b []byte, most int) []byte {
-	if len(b) < 3 || b[0] != 1 {
-		return nil
-	}
-	b = b[1:]
-	var out []byte
-	for len(b) >= 2 && len(out) < most {
-		head := le.Uint16(b)
-		size := int(head&0x0FFF) + 3
-		if head>>12&7 != 3 {
-			break
-		}
-		chunk := b[2:min(size, len(b))]
-		b = b[min(size, len(b)):]
-		if head&0x8000 == 0 {
-			out = append(out, chunk...)
-			continue
-		}
-		start := len(out)
-		for len(chunk) > 0 {
-			flags := chunk[0]
-			chunk = chunk[1:]
-			for i := 0; i < 8 && len(chunk) > 0; i++ {
-				if flags>>i&1 == 0 {
-					out = append(out, chunk[0])
-					chunk = chunk[1:]
-					continue
-				}
-				if len(chunk) < 2 {
-					chunk = nil
-					break
-				}
-				token := le.Uint16(chunk)
-				chunk = chunk[2:]
-				bits := uint(4)
-				for 1<<bits < len(out)-start {
-					bits++
-				}
-				length := int(token&(0xFFFF>>bits)) + 3
-				back := int(token>>(16-bits)) + 1
-				if back > len(out)-start || len(out)-start > 4096 {
-					return out
-				}
-				for range length {
-					out = append(out, out[len(out)-back])
-				}
-			}
-		}
-	}
-	return out[:min(len(out), most)]
-}
 
 // autoRun are procedures that Office runs by itself; suspicious are words by which macros reach out of their document.
 var (
@@ -97,50 +44,17 @@ func words(re *regexp.Regexp, text []byte, into []string) []string {
 
 // macros tells the VBA project in a compound file; where says of which part of the document it is.
 func macros(t *teller, f *compound.File) bool {
-	found := false
 	var auto, far []string
-	modules, empty, storages, budget := 0, 0, 0, int64(maxProject)
-	for i := range f.Entries {
-		e := &f.Entries[i]
-		if e.Kind != compound.Storage || !strings.EqualFold(e.Name, "VBA") {
-			continue
+	modules, empty := 0, 0
+	projects := vba.Modules(f, func(m vba.Module) bool {
+		modules++
+		if len(m.Source) == 0 {
+			empty++
 		}
-		found = true
-		if storages++; storages > maxStorage {
-			break
-		}
-		offsets := moduleOffsets(f, e.Path)
-		for k := range f.Entries {
-			m := &f.Entries[k]
-			name, inside := strings.CutPrefix(m.Path, e.Path+"/")
-			if m.Kind != compound.Stream || !inside || strings.Contains(name, "/") || modules >= maxModules || budget <= 0 {
-				continue
-			}
-			low := strings.ToLower(name)
-			if low == "dir" || low == "_vba_project" || strings.HasPrefix(low, "__srp_") {
-				continue
-			}
-			b := f.Read(m, min(maxModule, budget))
-			budget -= int64(len(b))
-			var source []byte
-			if off, ok := offsets[low]; ok && int64(off) < int64(len(b)) {
-				source = decompress(b[off:], maxModule)
-			}
-			if source == nil {
-				// Without its place: the source begins with an attribute, which is never packed at the start.
-				if at := bytes.Index(b, []byte("\x00Attribut\x00e ")); at >= 3 {
-					source = decompress(b[at-3:], maxModule)
-				}
-			}
-			modules++
-			budget -= int64(len(source))
-			if len(source) == 0 {
-				empty++
-			}
-			auto, far = words(autoRun, source, auto), words(reach, source, far)
-		}
-	}
-	if !found {
+		auto, far = words(autoRun, m.Source, auto), words(reach, m.Source, far)
+		return true
+	})
+	if projects == 0 {
 		return false
 	}
 	text := fmt.Sprintf("VBA macros: %d modules", modules)
@@ -155,42 +69,6 @@ func macros(t *teller, f *compound.File) bool {
 	}
 	t.active("%s", text)
 	return true
-}
-
-// moduleOffsets reads the stream dir: where in each module's stream its source begins.
-func moduleOffsets(f *compound.File, storage string) map[string]uint32 {
-	var dir *compound.Entry
-	for i := range f.Entries {
-		if e := &f.Entries[i]; e.Kind == compound.Stream && strings.EqualFold(e.Path, storage+"/dir") {
-			dir = e
-		}
-	}
-	if dir == nil {
-		return nil
-	}
-	b := decompress(f.Read(dir, maxModule), maxModule)
-	all := map[string]uint32{}
-	name := ""
-	for len(b) >= 6 && len(all) < maxModules {
-		id, n := le.Uint16(b), int64(le.Uint32(b[2:]))
-		if id == 9 { // the version, whose length is told wrong
-			n = 6
-		}
-		if n > int64(len(b)-6) {
-			break
-		}
-		data := b[6 : 6+n]
-		b = b[6+n:]
-		switch {
-		case id == 0x1A:
-			name = strings.ToLower(narrow(data))
-		case id == 0x32 && n >= 2: // the same in UTF-16
-			name = strings.ToLower(wide(data))
-		case id == 0x31 && n == 4:
-			all[name] = le.Uint32(data)
-		}
-	}
-	return all
 }
 
 func readOLE(t *teller, r io.ReaderAt, size int64) error {
@@ -279,8 +157,27 @@ func openZip(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	return zip.NewReader(r, size)
 }
 
-var externalTarget = regexp.MustCompile(`(?is)<Relationship\b[^>]*>`)
+var externalTarget = regexp.MustCompile(`(?is)<(?:[\w.-]+:)?Relationship\s[^>]*>`)
 var attribute = regexp.MustCompile(`(?i)\b(Target|TargetMode|Type)\s*=\s*["']([^"']*)["']`)
+
+// utf8Of decodes XML in UTF-16, which hides it from those who look for words.
+func utf8Of(b []byte) []byte {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xff\xfe")):
+		return []byte(utf16Text(b[2:], binary.LittleEndian))
+	case bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return []byte(utf16Text(b[2:], binary.BigEndian))
+	}
+	return b
+}
+
+func utf16Text(b []byte, order binary.ByteOrder) string {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = order.Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(units))
+}
 
 func readOOXML(t *teller, r io.ReaderAt, size int64) error {
 	z, err := openZip(r, size)
@@ -315,14 +212,18 @@ func readOOXML(t *teller, r io.ReaderAt, size int64) error {
 				t.active("VBA project without modules")
 			}
 		case strings.HasSuffix(name, ".rels"):
-			for _, rel := range externalTarget.FindAll(read(1<<20), 1024) {
+			for _, rel := range externalTarget.FindAll(utf8Of(read(1<<20)), 1024) {
 				values := map[string]string{}
 				for _, a := range attribute.FindAllSubmatch(rel, 8) {
-					values[strings.ToLower(string(a[1]))] = string(a[2])
+					values[strings.ToLower(string(a[1]))] = html.UnescapeString(string(a[2]))
 				}
-				kind := values["type"][strings.LastIndexByte(values["type"], '/')+1:]
-				if strings.EqualFold(values["targetmode"], "External") && (kind == "attachedTemplate" || kind == "oleObject" || kind == "frame" || kind == "subDocument" || kind == "externalLinkPath" && strings.Contains(values["target"], "://")) {
-					t.active("OOXML loads %s: %s", kind, values["target"])
+				kind, target := values["type"][strings.LastIndexByte(values["type"], '/')+1:], values["target"]
+				far := strings.Contains(target, "://") || strings.HasPrefix(target, `\\`) || strings.HasPrefix(strings.ToLower(target), "mhtml:")
+				if !strings.EqualFold(values["targetmode"], "External") || strings.EqualFold(kind, "hyperlink") {
+					continue // which a person follows
+				}
+				if far || kind == "attachedTemplate" || kind == "oleObject" || kind == "frame" || kind == "subDocument" {
+					t.active("OOXML loads %s: %s", kind, target)
 				}
 			}
 		case name == "word/document.xml":

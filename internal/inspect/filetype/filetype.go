@@ -1,7 +1,10 @@
 // Package filetype tells what format a file's bytes have, by content alone.
 package filetype
 
-import "io"
+import (
+	"io"
+	"strings"
+)
 
 // Format is what the readers of a file's insides are chosen by.
 type Format string
@@ -38,6 +41,13 @@ const (
 	Mbox  Format = "mbox"
 	Image Format = "image"
 	TNEF  Format = "tnef" // winmail.dat
+
+	// Carriers of files in mail and documents.
+	OneNote     Format = "onenote" // a section
+	UUEncode    Format = "uuencode"
+	YEnc        Format = "yenc"
+	AppleDouble Format = "appledouble" // and AppleSingle
+	ActiveMime  Format = "activemime"  // objects of Office beside HTML and XML
 
 	// Known by name; no reader opens them.
 	Audio Format = "audio"
@@ -146,6 +156,11 @@ func Detect(r io.ReaderAt, size int64) Type {
 	t := s.magic()
 	if t.Format == Unknown {
 		t = s.text()
+	}
+	if t.Format == Unknown || t.Format == Text && strings.HasPrefix(t.Name, "text: ") {
+		if e := s.encoded(); e.Format != Unknown {
+			t = e
+		}
 	}
 	switch t.Format {
 	case Unknown, Text, Script, Image, Audio, Video, HTML, Other:

@@ -318,6 +318,13 @@ func open(t testing.TB, path string) *bytes.Reader {
 	return bytes.NewReader(b)
 }
 
+func TestWebArchive(t *testing.T) {
+	in := "MIME-Version: 1.0\nContent-Type: multipart/related; boundary=\"x\"\n\n--x\nContent-Location: file:///a.htm\n"
+	if got := Detect(strings.NewReader(in), int64(len(in))); got.Format != Mail {
+		t.Errorf("told as %v", got)
+	}
+}
+
 // TestVolumes holds by which marks file systems and disks are known, and what only looks like one.
 func TestVolumes(t *testing.T) {
 	image := func(size int, marks map[int]string) []byte {

@@ -56,6 +56,10 @@ var marks = []mark{
 	{0, "ISSetupStream\x00", Type{InstallShield, "InstallShield setup files", "INSTALLSHIELD"}},
 	{4, "\xEF\xBE\xAD\xDENullsoftInst", Type{NSIS, "NSIS installer data", "NSIS"}},
 	{0, "\x78\x9F\x3E\x22", Type{TNEF, "TNEF message", "TNEF"}},
+	{0, "=ybegin ", Type{YEnc, "yEnc data", "YENC"}},
+	{0, "\x00\x05\x16\x00\x00", Type{AppleDouble, "AppleSingle", "AS"}},
+	{0, "\x00\x05\x16\x07\x00", Type{AppleDouble, "AppleDouble", "AD"}},
+	{0, "ActiveMime\x00", Type{ActiveMime, "ActiveMime object", "MSO"}},
 	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
 	{0, "StuffIt", Type{Other, "StuffIt archive", "SIT"}},
 	{0, "ZOO ", Type{Other, "Zoo archive", "ZOO"}},
@@ -88,7 +92,7 @@ var marks = []mark{
 	{0, "\x30\x00\x00\x00LfLe", Type{Other, "Windows event log (EVT)", "EVT"}},
 	{0, "regf", Type{Other, "Windows registry hive", "HIVE"}},
 	{0, "!BDN", Type{Other, "Outlook data file", "PST"}},
-	{0, "\xE4\x52\x5C\x7B\x8C\xD8\xA7\x4D\xAE\xB1\x53\x78\xD0\x29\x96\xD3", Type{Other, "OneNote section", "ONE"}},
+	{0, "\xE4\x52\x5C\x7B\x8C\xD8\xA7\x4D\xAE\xB1\x53\x78\xD0\x29\x96\xD3", Type{OneNote, "OneNote section", "ONE"}},
 	{0, "\x3F\x5F\x03\x00", Type{Other, "Windows Help", "HLP"}},
 	{0, "MAM\x04", Type{Other, "Windows prefetch (compressed)", "PF"}},
 	{4, "SCCA", Type{Other, "Windows prefetch", "PF"}},
@@ -290,7 +294,7 @@ func (s *sample) magic() Type {
 	if s.is(257, "ustar") || s.oldTar() {
 		return Type{Tar, "tar archive", "TAR"}
 	}
-	if i := bytes.Index(h[:min(len(h), 1024)], []byte("(This file must be converted with BinHex")); i >= 0 {
+	if i := bytes.Index(h[:min(len(h), 1024)], []byte("(This file must be converted")); i >= 0 && (i == 0 || h[i-1] == '\n' || h[i-1] == '\r') {
 		return Type{BinHex, "BinHex", "HQX"}
 	}
 	return Type{}

@@ -1,6 +1,7 @@
 package filetype
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 
@@ -85,9 +86,42 @@ func (s *sample) ole() Type {
 		return t
 	}
 	t.Name = "OLE " + t.Name
+	if locked(f, t.Short) {
+		t.Name += ", encrypted"
+	}
 	if macros {
 		t.Name += " with macros"
 	}
 	t.Name += " (" + t.Short + ")"
 	return t
+}
+
+// locked reports whether the text of a Word document or an Excel workbook is encrypted, as their first bytes say.
+func locked(f *compound.File, short string) bool {
+	le := binary.LittleEndian
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		if e.Kind != compound.Stream || strings.Contains(e.Path, "/") {
+			continue
+		}
+		switch up := strings.ToUpper(e.Name); {
+		case short == "DOC" && up == "WORDDOCUMENT":
+			b := f.Read(e, 12)
+			return len(b) == 12 && le.Uint16(b[10:])&0x100 != 0
+		case short == "XLS" && (up == "WORKBOOK" || up == "BOOK"):
+			b := f.Read(e, 4096)
+			for range 32 { // the record that says so comes soon
+				if len(b) < 4 {
+					return false
+				}
+				if le.Uint16(b) == 0x2F {
+					return true
+				}
+				n := 4 + int(le.Uint16(b[2:]))
+				b = b[min(n, len(b)):]
+			}
+			return false
+		}
+	}
+	return false
 }

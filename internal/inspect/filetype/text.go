@@ -344,7 +344,7 @@ func markup(t string) Type {
 
 // mail reports whether text begins with header fields, two of which mail has.
 func mail(t string) bool {
-	known, n := 0, 0
+	known, n, web := 0, 0, 0
 	for line := range strings.Lines(strings.TrimLeft(t, "\r\n")) {
 		line = strings.TrimRight(line, "\r\n")
 		if line == "" || n >= 64 {
@@ -361,13 +361,16 @@ func mail(t string) bool {
 			return n > 8 && known >= 4
 		}
 		name := strings.ToLower(line[:strings.IndexByte(line, ':')])
+		if name == "mime-version" || name == "content-type" && strings.Contains(strings.ToLower(line), "multipart/") {
+			web++ // what a web archive has at least
+		}
 		for _, m := range mailNames {
 			if m == name {
 				known++
 			}
 		}
 	}
-	return known >= 3
+	return known >= 3 || web >= 2
 }
 
 // jsonLike reports whether text may be the beginning of a JSON value: its brackets and strings nest, with nothing else between.
@@ -406,4 +409,25 @@ func jsonLike(t string) bool {
 		}
 	}
 	return colon || len(t) < 16
+}
+
+// uuBegin is the line that begins uuencoded data, and the line behind it: its first character says how long it is.
+var uuBegin = regexp.MustCompile(`(?m)^begin(-base64)? [0-7]{3,4} [^\r\n]{1,255}\r?\n([^\r\n]*)`)
+
+// encoded tells text that holds files in the ways of the time before MIME, behind other text, too.
+func (s *sample) encoded() Type {
+	if m := uuBegin.FindSubmatch(s.head); m != nil {
+		line := m[2]
+		n := 0
+		if len(line) > 0 {
+			n = (int(line[0]-' ')&63 + 2) / 3 * 4
+		}
+		if len(m[1]) > 0 || len(line) > 0 && len(line)-1 >= n && len(line)-1 <= n+2 || string(line) == "`" || string(line) == "" {
+			return Type{UUEncode, "uuencoded data", "UU"}
+		}
+	}
+	if i := bytes.Index(s.head, []byte("\n=ybegin ")); i >= 0 && bytes.Contains(s.head[i:], []byte(" name=")) {
+		return Type{YEnc, "yEnc data", "YENC"}
+	}
+	return Type{}
 }

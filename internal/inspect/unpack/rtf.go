@@ -73,6 +73,7 @@ func rtfData(r *bufio.Reader, limit int64) ([]byte, error) {
 				return out, nil
 			}
 		case b == '\\':
+			word, number := "", 0
 			for first := true; ; first = false {
 				next, err := r.ReadByte()
 				if err != nil {
@@ -80,6 +81,11 @@ func rtfData(r *bufio.Reader, limit int64) ([]byte, error) {
 				}
 				letter := next|0x20 >= 'a' && next|0x20 <= 'z'
 				if letter || !first && (next == '-' || next >= '0' && next <= '9') {
+					if letter && len(word) < 32 {
+						word += string(rune(next))
+					} else if !letter && next != '-' && number < 1<<28 {
+						number = number*10 + int(next-'0')
+					}
 					continue
 				}
 				if !first {
@@ -90,6 +96,16 @@ func rtfData(r *bufio.Reader, limit int64) ([]byte, error) {
 					r.Discard(2)
 				}
 				break
+			}
+			if word == "bin" && depth == 0 { // bytes that are no digits
+				if int64(len(out)+number) > limit {
+					return nil, errors.New("an object is larger than the memory that is allowed")
+				}
+				raw, err := readSome(r, int64(number), limit)
+				out = append(out, raw...)
+				if err != nil {
+					return out, nil // the file ends in them
+				}
 			}
 		case depth == 0:
 			d := hexDigit(b)

@@ -31,13 +31,14 @@ func TestRTF(t *testing.T) {
 		in   string
 		want []entry
 	}{
-		"package":  {doc(pack), []entry{member("object-1/run.exe", "MZ program")}},
-		"hidden":   {doc(strings.ToUpper(pack[:6]) + "\r\n{\\*\\x 41}\\bin0 " + pack[6:20] + "\\'41 " + pack[20:]), []entry{member("object-1/run.exe", "MZ program")}},
-		"compound": {doc(hex.EncodeToString([]byte(objectOf("Word.Document.8", ole)))), []entry{member("object-1.ole", ole)}},
-		"two":      {doc(pack) + doc(pack), []entry{member("object-1/run.exe", "MZ program"), member("object-2/run.exe", "MZ program")}},
-		"other":    {doc(hex.EncodeToString([]byte(objectOf("Equation.3", "native")))), []entry{member("object-1.bin", "native")}},
-		"no OLE":   {doc("0102"), []entry{member("object-1.bin", "\x01\x02")}},
-		"none":     {`{\rtf1 text \objdat a}`, nil},
+		"package":                  {doc(pack), []entry{member("object-1/run.exe", "MZ program")}},
+		"hidden":                   {doc(strings.ToUpper(pack[:6]) + "\r\n{\\*\\x 41}\\bin0 " + pack[6:20] + "\\'41 " + pack[20:]), []entry{member("object-1/run.exe", "MZ program")}},
+		"bytes between the digits": {doc(pack[:20] + "\\bin3 " + string(mustHex(pack[20:26])) + pack[26:]), []entry{member("object-1/run.exe", "MZ program")}},
+		"compound":                 {doc(hex.EncodeToString([]byte(objectOf("Word.Document.8", ole)))), []entry{member("object-1.ole", ole)}},
+		"two":                      {doc(pack) + doc(pack), []entry{member("object-1/run.exe", "MZ program"), member("object-2/run.exe", "MZ program")}},
+		"other":                    {doc(hex.EncodeToString([]byte(objectOf("Equation.3", "native")))), []entry{member("object-1.bin", "native")}},
+		"no OLE":                   {doc("0102"), []entry{member("object-1.bin", "\x01\x02")}},
+		"none":                     {`{\rtf1 text \objdat a}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := list(t, filetype.RTF, []byte(c.in), Options{})
@@ -49,6 +50,14 @@ func TestRTF(t *testing.T) {
 			}
 		})
 	}
+}
+
+func mustHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // TestRTFCut holds that a package that is cut short is told as what is there of it.

@@ -44,7 +44,7 @@ func Opens(f filetype.Format) bool { return readers[f] != nil }
 
 // holders are formats that hold files and that some reader may not open.
 var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
-	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.TNEF, filetype.SZDD, filetype.BinHex,
+	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.SZDD,
 	filetype.FAT, filetype.NTFS, filetype.Ext, filetype.HFS, filetype.Volume, filetype.Disk, filetype.Virtual}
 
 // Closed reports whether files of a format hold others that Each cannot open.
@@ -108,6 +108,17 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.XAR:      readXAR,
 	filetype.DMG:      readDMG,
 	filetype.SquashFS: readSquashFS,
+
+	filetype.PDF:         readPDF,
+	filetype.TNEF:        readTNEF,
+	filetype.OneNote:     readOneNote,
+	filetype.UUEncode:    readUU,
+	filetype.YEnc:        readYEnc,
+	filetype.BinHex:      readBinHex,
+	filetype.AppleDouble: readAppleDouble,
+	filetype.ActiveMime:  readActiveMime,
+	filetype.HTML:        readBase64,
+	filetype.Script:      readBase64,
 
 	// What programs carry.
 	filetype.PyInstaller: readPyInstaller,
