@@ -123,6 +123,9 @@ func (f *failed) Unwrap() error { return f.err }
 // errEnough ends the reading of containers: a bound of the whole inspection is reached.
 var errEnough = errors.New("enough")
 
+// errDeep ends the reading of a container that has members, too deep to be looked at.
+var errDeep = errors.New("deep")
+
 // tell emits one fact of a file.
 func (w *walk) tell(file intel.Hashes, fact intel.Fact) error {
 	o := intel.Observation{Source: w.Source, Time: w.now, File: file, Fact: fact}
@@ -298,14 +301,13 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 	if !unpack.Opens(opens) && len(embedded) == 0 {
 		return nil
 	}
-	if level >= MaxLevel {
-		return n.add("not opened: what lies deeper than six generations is not looked at")
-	}
 	err := w.members(r, size, hashes, name, names, level, opens, embedded, n)
 	var f *failed
 	switch {
 	case err == nil || errors.As(err, &f):
 		return err
+	case errors.Is(err, errDeep):
+		return n.add("not opened: what lies deeper than six generations is not looked at")
 	case errors.Is(err, errEnough):
 		if level >= 0 {
 			return err // the file handed in says why, too
@@ -364,6 +366,9 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 			return err
 		}
 		return errEnough
+	}
+	if level >= MaxLevel {
+		return errDeep
 	}
 	w.sum.Members++
 	if m.Reader == nil {

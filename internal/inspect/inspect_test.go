@@ -186,6 +186,14 @@ func TestLevels(t *testing.T) {
 	if diff := cmp.Diff([]string{"not opened: what lies deeper than six generations is not looked at"}, notesOf(all)); diff != "" {
 		t.Error(diff)
 	}
+	// A script could hold files; the deepest one that holds none is not told of.
+	content = []byte("#!/bin/sh\necho nothing\n")
+	for range MaxLevel + 1 {
+		content = zipOf(t, entry{"a", content})
+	}
+	if sum, all := look(t, content, "", nil); sum.Members != MaxLevel+1 || len(notesOf(all)) != 0 {
+		t.Errorf("%d members, notes %q", sum.Members, notesOf(all))
+	}
 }
 
 // TestLimits: each bound that is reached is told, what came before it stays, and the end is reached.
