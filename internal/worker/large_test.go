@@ -1047,7 +1047,7 @@ var larges = []large{
 	{"image: PNG", filetype.Image, over("\x89PNG\r\n\x1A\n\x00\x00\x00\x0DIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90\x77\x53\xDE", "\x00\x00\x00\x00IDAT\x35\xAF\x06\x1E")},
 	{"noise", filetype.Unknown, noise},
 	{"zeros", filetype.Unknown, func(size int) []byte { return make([]byte, size) }},
-	{"a catalogue of all bytes", filetype.Catalog, func(size int) []byte {
+	{"PKCS #7: a sequence of all bytes", filetype.Other, func(size int) []byte {
 		b := []byte("\x30\x84")
 		b = big.AppendUint32(b, uint32(size-6))
 		b = append(b, "\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02\xA0\x84"...)
