@@ -9,11 +9,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"spoor/internal/access"
 	"spoor/internal/bench"
 	"spoor/internal/ingest"
 	"spoor/internal/intel"
@@ -48,6 +51,7 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 				return fmt.Errorf("finding this program: %w", err)
 			}
 			o.Worker = []string{self, "worker"}
+			o.Serve = serveApart
 			o.Import = func(ctx context.Context, dir string, in bench.Input) (err error) {
 				s, err := openStore(dir, quiet())
 				if err != nil {
@@ -125,6 +129,53 @@ func importApart(ctx context.Context, dir string, in bench.Input) (memory int64,
 			memory = max(memory, worker.PeakMemoryOf(c.Process.Pid))
 		}
 	}
+}
+
+// serveApart starts the server in a process of its own, on a new data directory.
+func serveApart(ctx context.Context, dir string) (_ *bench.Served, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	data := filepath.Join(dir, "served")
+	gates, err := access.Open(data, nil)
+	if err != nil {
+		return nil, err
+	}
+	quota := uint64(1) << 40
+	token, _, err := gates.Create(access.NewToken{Account: "bench", Lifetime: time.Hour, Scopes: []access.Scope{access.Lookup, access.Submit}, Quota: &quota})
+	if err = errors.Join(err, gates.Close()); err != nil {
+		return nil, err
+	}
+	c := exec.CommandContext(ctx, self, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-json")
+	log, err := c.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	var line struct{ Address string }
+	for d := json.NewDecoder(log); line.Address == ""; {
+		if err := d.Decode(&line); err != nil {
+			_ = c.Process.Kill() // it may have ended
+			return nil, errors.Join(fmt.Errorf("the server does not say where it listens: %w", err), c.Wait())
+		}
+	}
+	drained := make(chan struct{})
+	go func() { _, _ = io.Copy(io.Discard, log); close(drained) }()
+	stop := func() error {
+		err := c.Process.Signal(os.Interrupt)
+		if err != nil {
+			err = c.Process.Kill() // where there is no such signal
+		}
+		<-drained
+		if waited := c.Wait(); err == nil && ctx.Err() == nil && runtime.GOOS != "windows" {
+			err = waited
+		}
+		return err
+	}
+	return &bench.Served{URL: line.Address, Token: token, PID: c.Process.Pid, Stop: stop}, nil
 }
 
 func printResults(w io.Writer, results []bench.Result, asJSON bool) error {

@@ -76,6 +76,9 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	if o.time < time.Second {
 		return nil, nil, misuse("--worker-time: %s; a second at the least", o.time)
 	}
+	if err := writable(cmp.Or(o.scratch, os.TempDir())); err != nil {
+		return nil, nil, misuse("large members cannot be laid aside while they are read: %v; give a folder by --scratch", err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding this program: %w", err)
@@ -155,6 +158,15 @@ func watchTrust(log *slog.Logger, folder *signature.TrustFolder, p *worker.Pool)
 		}
 	}()
 	return func() { close(stop); <-ended }
+}
+
+// writable reports why no file can be made in a folder.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, "spoor-scratch-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // submissions are the flags of 'serve' about files that are sent in.

@@ -75,6 +75,9 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, submit.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
 	}
+	if errors.Is(err, submit.ErrFull) {
+		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
+	}
 	if err != nil {
 		bodyFailed(w, r, bodyError(err))
 		return

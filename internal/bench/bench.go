@@ -40,6 +40,8 @@ type Options struct {
 	StoreDir func(dir string) string
 	// Worker starts a process that inspects files.
 	Worker []string
+	// Serve starts a server on a new data directory below dir; may be nil.
+	Serve func(ctx context.Context, dir string) (*Served, error)
 	// Formats are the names of the formats that Import reads.
 	Formats []string
 }

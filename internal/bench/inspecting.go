@@ -208,6 +208,11 @@ func packages(ctx context.Context, o *Options, dir string) ([]Result, error) {
 	if memory > 0 {
 		all = append(all, below("most memory of a worker at it", float64(memory)/1e6, "MB", 512))
 	}
+	submitted, err := submitting(ctx, o, dir, files)
+	all = append(all, submitted...)
+	if err != nil {
+		return all, err
+	}
 	seven := ""
 	for _, name := range []string{"7zz", "7z", "7za"} {
 		if path, err := exec.LookPath(name); err == nil {

@@ -420,7 +420,7 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 func (w *walk) left() int64 {
 	most := w.Limits.Bytes
 	if w.root < most/w.Limits.Ratio { // so that the product is no more than most
-		most = max(w.root*w.Limits.Ratio, RatioFrom)
+		most = min(most, max(w.root*w.Limits.Ratio, RatioFrom))
 	}
 	return max(0, most-w.sum.Unpacked)
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -308,5 +309,51 @@ func BenchmarkHasher(b *testing.B) {
 		if _, _, err := HashReader(bytes.NewReader(data)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// bounded is a file of the system that may be no larger than so many bytes.
+type bounded struct {
+	Scratch
+	most int64
+}
+
+func (b bounded) WriteAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.most {
+		return 0, syscall.EFBIG
+	}
+	return b.Scratch.WriteAt(p, off)
+}
+
+// TestBytes: what unpacks to more than may be unpacked is told as that, though the system lets no file grow beyond it.
+func TestBytes(t *testing.T) {
+	large := zipOf(t, entry{"large", make([]byte, 4*spoolMemory)})
+	_, all := look(t, large, "", func(i *Inspector) {
+		i.Limits.Bytes = 2*spoolMemory + 100
+		for k := range i.Scratch {
+			i.Scratch[k] = bounded{i.Scratch[k], i.Limits.Bytes}
+		}
+	})
+	if diff := cmp.Diff([]string{"stopped at large, after 2097252 bytes unpacked: what followed was not looked at"}, notesOf(all)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// full takes nothing.
+type full struct{ io.ReaderAt }
+
+func (full) WriteAt([]byte, int64) (int, error) { return 0, syscall.ENOSPC }
+func (full) Truncate(int64) error               { return nil }
+
+// TestNoRoom: a full disk is no fault of the file, and ends its inspection.
+func TestNoRoom(t *testing.T) {
+	large := zipOf(t, entry{"large", make([]byte, 2*spoolMemory)})
+	i := &Inspector{Limits: DefaultLimits, Source: intel.Source{Type: intel.InspectionSource, Name: "test"}}
+	for k := range i.Scratch {
+		i.Scratch[k] = full{}
+	}
+	_, err := i.Inspect(t.Context(), File{ReaderAt: bytes.NewReader(large), Size: int64(len(large))}, time.Unix(1e9, 0), func(intel.Observation) error { return nil })
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "--scratch") {
+		t.Errorf("error %v", err)
 	}
 }

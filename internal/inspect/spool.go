@@ -65,8 +65,9 @@ func (s *spool) fill(r io.Reader, most int64) (hashes intel.Hashes, more bool, e
 		n, err := r.Read(s.mem) // its memory serves as the buffer now
 		if n > 0 {
 			h.Write(s.mem[:n])
-			if _, err := s.scratch.WriteAt(s.mem[:n], s.size); err != nil {
-				return hashes, false, fmt.Errorf("laying a member aside: %w", err)
+			// No more than most: the system may hold a file to that.
+			if _, err := s.scratch.WriteAt(s.mem[:min(int64(n), most-s.size)], s.size); err != nil {
+				return hashes, false, noRoom(err)
 			}
 			s.size += int64(n)
 		}
@@ -95,10 +96,15 @@ func (s *spool) lay() error {
 		_, err = s.scratch.WriteAt(s.mem[:s.size], 0)
 	}
 	if err != nil {
-		return fmt.Errorf("laying a member aside: %w", err)
+		return noRoom(err)
 	}
 	s.laid = true
 	return nil
+}
+
+// noRoom is that scratch takes no more. It is no fault of the file, and ends the inspection.
+func noRoom(err error) error {
+	return &failed{fmt.Errorf("no room in the scratch folder for a large member (%w): give it more, or another by --scratch", err)}
 }
 
 // ReadAt implements [io.ReaderAt].

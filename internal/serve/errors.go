@@ -25,6 +25,7 @@ var (
 	ErrTooLong   = errors.New("too long")
 	ErrMediaType = errors.New("unsupported media type")
 	ErrFormat    = errors.New("not acceptable")
+	ErrNoRoom    = errors.New("no room for a file")
 )
 
 // Failure is an error as a client sees it.
@@ -54,6 +55,7 @@ var kinds = []struct {
 	{ErrMethod, http.StatusMethodNotAllowed, "method_not_allowed", "", 0},
 	{intel.ErrInvalid, http.StatusBadRequest, "bad_request", "", 0},
 	{intel.ErrUnknown, http.StatusNotFound, "unknown_hash", "", 0},
+	{ErrNoRoom, http.StatusServiceUnavailable, "unavailable", "there is no room for the file now: too many wait for their inspection, or the disk is full, as the server's log tells; try again later", time.Minute},
 	{intel.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "the store cannot answer now; try again in a moment", 2 * time.Second},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "unavailable", "the store did not answer in time; try again in a moment", 2 * time.Second},
 	{context.Canceled, 499, "cancelled", "the client went away", 0},

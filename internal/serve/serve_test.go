@@ -47,6 +47,7 @@ func TestFailures(t *testing.T) {
 		{serve.ErrMethod, 405, "method_not_allowed", false, ""},
 		{&intel.Refusal{Field: "count", Reason: "too many"}, 400, "bad_request", false, "count: too many"},
 		{intel.ErrUnknown, 404, "unknown_hash", false, ""},
+		{fmt.Errorf("%w: %w", serve.ErrNoRoom, intel.ErrUnavailable), 503, "unavailable", true, "no room for the file"},
 		{fmt.Errorf("disk full: %w", intel.ErrUnavailable), 503, "unavailable", true, "try again"},
 		{context.DeadlineExceeded, 503, "unavailable", true, "try again"},
 		{errors.New("password=hunter2"), 500, "internal", false, "log says more"},

@@ -45,8 +45,8 @@ type Options struct {
 var (
 	// ErrTooLarge: a file of more than MaxFile bytes.
 	ErrTooLarge = errors.New("too large")
-	// ErrFull: too much waits already; trying again later helps.
-	ErrFull = fmt.Errorf("too many files wait for their inspection: %w", intel.ErrUnavailable)
+	// ErrFull: there is no room for what waits; trying again later may help.
+	ErrFull = fmt.Errorf("there is no room for files that wait: %w", intel.ErrUnavailable)
 )
 
 // Submission is what comes with the bytes of a file.
@@ -117,6 +117,7 @@ type Queue struct {
 
 	inspected *prometheus.CounterVec
 	depth     prometheus.GaugeFunc
+	memory    prometheus.GaugeFunc
 }
 
 // Open opens a queue and finds the files that waited when it was last closed.
@@ -143,14 +144,25 @@ func Open(o Options) (*Queue, error) {
 		defer q.mu.Unlock()
 		return float64(len(q.waiting))
 	})
+	q.memory = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_worker_memory_peak_bytes", Help: "Most memory that a worker has held since the start."}, func() float64 {
+		return float64(o.Pool.PeakMemory())
+	})
 	return q, q.load()
 }
 
 // Describe implements [prometheus.Collector].
-func (q *Queue) Describe(c chan<- *prometheus.Desc) { q.inspected.Describe(c); q.depth.Describe(c) }
+func (q *Queue) Describe(c chan<- *prometheus.Desc) {
+	q.inspected.Describe(c)
+	q.depth.Describe(c)
+	q.memory.Describe(c)
+}
 
 // Collect implements [prometheus.Collector].
-func (q *Queue) Collect(c chan<- prometheus.Metric) { q.inspected.Collect(c); q.depth.Collect(c) }
+func (q *Queue) Collect(c chan<- prometheus.Metric) {
+	q.inspected.Collect(c)
+	q.depth.Collect(c)
+	q.memory.Collect(c)
+}
 
 // The suffixes of the files in a queue's folder: the bytes, what is known of them, and what was not finished.
 const (
@@ -261,7 +273,7 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket
 	}
 	f, err := os.CreateTemp(q.o.Dir, newPrefix)
 	if err != nil {
-		return t, fmt.Errorf("keeping a submitted file: %w", err)
+		return t, fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
 	}
 	defer func() {
 		f.Close()
@@ -274,7 +286,10 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket
 	defer coming.done()
 	n, err := io.CopyBuffer(io.MultiWriter(coming, f, h), struct{ io.Reader }{io.LimitReader(r, MaxFile+1)}, make([]byte, 256<<10))
 	t.File, t.Size = h.Sum()
+	var disk *fs.PathError
 	switch {
+	case errors.As(err, &disk):
+		return t, fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
 	case err != nil:
 		return t, err
 	case n > MaxFile:
@@ -477,7 +492,8 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 	err = q.write(e) // how often it has been begun
 	q.mu.Unlock()
 	if err != nil {
-		return "", err
+		// On a full disk what waits must be inspected all the same, or nothing would ever make room.
+		q.o.Log.Error("that an inspection begins cannot be written down", "file", e.File.SHA256.String(), "error", err)
 	}
 	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members}
 	if e.Attempts > maxAttempts {

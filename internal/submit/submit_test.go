@@ -269,6 +269,13 @@ func TestLimits(t *testing.T) {
 	if _, err := b.Submit(t.Context(), strings.NewReader("x"), Submission{Name: "x"}); !errors.Is(err, ErrFull) || !errors.Is(err, intel.ErrUnavailable) {
 		t.Errorf("a full queue: %v", err)
 	}
+	b = newBench(t, nil)
+	if err := os.RemoveAll(b.o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Submit(t.Context(), strings.NewReader("x"), Submission{Name: "x"}); !errors.Is(err, ErrFull) {
+		t.Errorf("a folder that takes nothing: %v", err)
+	}
 	if _, err := newBench(t, nil).Submit(t.Context(), &failing{}, Submission{Name: "x"}); err == nil || err.Error() != "went away" {
 		t.Errorf("a sender that goes away: %v", err)
 	}

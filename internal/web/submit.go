@@ -60,6 +60,9 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, submit.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
 	}
+	if errors.Is(err, submit.ErrFull) {
+		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
+	}
 	if err != nil {
 		w.fail(rw, r, err)
 		return

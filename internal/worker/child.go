@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 
 	"spoor/internal/inspect"
@@ -41,6 +42,10 @@ func Serve() error {
 	if err := errors.Join(send(&answer{Ready: guards}), out.Flush()); err != nil {
 		return err
 	}
+	go func() {
+		link.orphaned()
+		os.Exit(1) // nobody is left to tell anything
+	}()
 	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
 	for k := range scratch {
 		i.Scratch[k] = scratch[k]

@@ -58,7 +58,7 @@ func Confine(readable []string, program []string) error {
 		resource int
 		most     uint64
 	}{{unix.RLIMIT_DATA, confinedMemory}, {unix.RLIMIT_CPU, confinedCPU}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 256}} {
-		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
+		if err := lower(l.resource, l.most); err != nil {
 			return fmt.Errorf("rlimits: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,12 @@ type link struct {
 	files []*os.File
 }
 
-// attach gives a command that is about to start the other end, and the scratch files.
+// niceness is how far a child stands back: look-ups and everything else on the machine go first.
+const niceness = 10
+
+// attach gives a command that is about to start the other end, and the scratch files. The function that it returns is called once it has started, or
+// could not be. The child is a process group of its own: an interrupt at the terminal is for the parent, who would take it for a fault of the file
+// when its child died of it.
 func attach(cmd *exec.Cmd, scratch []*os.File) (*link, func(), error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|cloexec, 0)
 	if err != nil {
@@ -42,7 +48,13 @@ func attach(cmd *exec.Cmd, scratch []*os.File) (*link, func(), error) {
 		return nil, nil, err
 	}
 	cmd.ExtraFiles = append([]*os.File{there}, scratch...)
-	return l, func() { there.Close() }, nil
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return l, func() {
+		there.Close()
+		if cmd.Process != nil {
+			_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, niceness) // all its threads; what is only slower is no failure
+		}
+	}, nil
 }
 
 // inherit is the child's: its end, and its scratch files.
@@ -111,6 +123,21 @@ func (l *link) send(r *request, f *os.File) error {
 		_, err = l.Write(message[n:])
 	}
 	return err
+}
+
+// orphaned returns when the other end is closed, as it is when the parent dies in the middle of an inspection.
+func (l *link) orphaned() {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for p := []unix.PollFd{{Fd: int32(fd)}}; ; {
+			if _, err := unix.Poll(p, -1); err != unix.EINTR {
+				return
+			}
+		}
+	})
 }
 
 // file returns the file that came with a request.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,15 +61,23 @@ type Pool struct {
 	c     Config
 	slots chan *child // nil where no child has been started yet
 	close sync.Once
-	peak  atomic.Int64 // of the children that have ended
+	peak  atomic.Int64 // see PeakMemory
 	trust atomic.Pointer[signature.Trust]
 }
 
 // SetTrust has the signatures of all files that are inspected from now on verified against t.
 func (p *Pool) SetTrust(t *signature.Trust) { p.trust.Store(t) }
 
-// PeakMemory returns the most bytes of memory that a child held which has ended by itself; 0 where that cannot be told.
+// PeakMemory returns the most bytes of memory that a child has held, of those that came to the end of an inspection; 0 where that cannot be told.
 func (p *Pool) PeakMemory() int64 { return p.peak.Load() }
+
+func (p *Pool) sawMemory(n int64) {
+	for {
+		if old := p.peak.Load(); n <= old || p.peak.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
 
 // NewPool makes a pool; children start when they are needed.
 func NewPool(c Config) *Pool {
@@ -130,6 +139,10 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		return Result{}, ctx.Err()
 	}
 	defer func() { p.slots <- c }()
+	if c != nil && c.dead() { // while it had nothing to do: no file's doing
+		c.kill()
+		c = nil
+	}
 	if c != nil && c.trust != p.trust.Load() { // a child keeps what it was started with
 		c.end()
 		c = nil
@@ -137,11 +150,12 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 	if c == nil {
 		if c, err = p.start(); err != nil {
 			c = nil
-			return Result{}, fmt.Errorf("starting a worker: %w", err)
+			return Result{}, fmt.Errorf("starting a worker: %v", err) // no error of the file, whatever path it names
 		}
 	}
 	r, err := c.inspect(ctx, f, info.Size(), j, tell)
 	r.Guards = c.guards
+	p.sawMemory(PeakMemoryOf(c.cmd.Process.Pid)) // 0 when it has been killed
 	if c.used++; c.broken || c.used >= fresh {
 		c.end()
 		c = nil
@@ -160,13 +174,14 @@ type child struct {
 	scratch []*os.File
 	stderr  *tail
 	guards  []string
+	release func() // of what contains it
 	used    int
 	broken  bool
 	exited  chan struct{}
 }
 
 func (p *Pool) start() (_ *child, err error) {
-	c := &child{c: &p.c, pool: p, trust: p.trust.Load(), stderr: &tail{}, exited: make(chan struct{})}
+	c := &child{c: &p.c, pool: p, trust: p.trust.Load(), stderr: &tail{}, release: func() {}, exited: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			c.closeScratch()
@@ -175,7 +190,7 @@ func (p *Pool) start() (_ *child, err error) {
 	for range inspect.MaxLevel + 1 {
 		f, err := os.CreateTemp(p.c.Scratch, "spoor-scratch-")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("making a file for large members: %w", err)
 		}
 		_ = os.Remove(f.Name()) // open, it needs no name; where that cannot be, it is removed at the end
 		c.scratch = append(c.scratch, f)
@@ -200,6 +215,12 @@ func (p *Pool) start() (_ *child, err error) {
 		_ = c.cmd.Wait() // how it ended is asked of its state
 		close(c.exited)
 	}()
+	held, release, err := contain(c.cmd.Process, p.c.Memory)
+	if err != nil {
+		c.kill()
+		return nil, err
+	}
+	c.release = release
 	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: c.trust}
 	var ready answer
 	message, err := json.Marshal(&s)
@@ -213,7 +234,7 @@ func (p *Pool) start() (_ *child, err error) {
 		c.kill()
 		return nil, fmt.Errorf("it did not come up: %s", cmp.Or(c.stderr.first(), fmt.Sprint(err)))
 	}
-	c.guards = ready.Ready
+	c.guards = append(held, ready.Ready...)
 	return c, nil
 }
 
@@ -226,9 +247,6 @@ func (c *child) closeScratch() {
 
 // end lets the child go: its socket is closed, which it takes for the end.
 func (c *child) end() {
-	if n := PeakMemoryOf(c.cmd.Process.Pid); n > c.pool.peak.Load() {
-		c.pool.peak.Store(n)
-	}
 	c.link.Close()
 	select {
 	case <-c.exited:
@@ -237,11 +255,22 @@ func (c *child) end() {
 	c.kill()
 }
 
+// dead reports whether a child has ended.
+func (c *child) dead() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 func (c *child) kill() {
 	c.broken = true
 	_ = c.cmd.Process.Kill() // fails only when it has ended
 	<-c.exited
 	c.link.Close()
+	c.release()
 	c.closeScratch()
 }
 
@@ -249,6 +278,7 @@ func (c *child) kill() {
 var (
 	errTooLong = errors.New("too long")
 	errTooMuch = errors.New("too much output")
+	errEnded   = errors.New("the worker has ended")
 )
 
 // inspect has one file inspected.
@@ -267,9 +297,10 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 		if context.Cause(limited) == errTooLong {
 			why = errTooLong
 		}
-		if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) || errors.Is(why, syscall.ECONNRESET) || errors.Is(why, syscall.EPIPE) {
+		if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) || errors.Is(why, syscall.ECONNRESET) || errors.Is(why, syscall.EPIPE) || errors.Is(why, fs.ErrNotExist) {
 			select {
 			case <-c.exited:
+				why = errEnded
 			case <-time.After(lastWords): // it may be saying why it dies
 			}
 		}
@@ -397,7 +428,7 @@ func (c *child) why(err error) string {
 		return fmt.Sprintf("%d bytes unpacked", c.c.Limits.Bytes)
 	case said != "":
 		return "the reader failed: " + c.stderr.first()
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, errEnded):
 		return "the worker was ended: " + c.cmd.ProcessState.String()
 	}
 	return "the worker failed: " + err.Error()
