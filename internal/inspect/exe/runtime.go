@@ -139,7 +139,37 @@ func (p *pe) goBuild() string {
 			return "Go"
 		}
 	}
+	// A build without any of these still has its table of functions. Only Go's linker gives a section of symbols this name.
+	if p.has(".symtab") {
+		for i := range p.sections {
+			if s := &p.sections[i]; s.name == ".rdata" && goTable(p.in.at(s.off, s.size)) {
+				return "Go"
+			}
+		}
+	}
 	return ""
+}
+
+// goTable reports whether the table of functions and lines that Go's runtime reads begins somewhere in b: a number by version, two zeros, the
+// shortest instruction and the width of a pointer.
+func goTable(b []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(b[from:], []byte("\xFF\xFF\xFF\x00\x00"))
+		if i < 0 || from+i+7 > len(b) {
+			return false
+		}
+		at := from + i
+		from = at + 1
+		if at < 1 || (at-1)%4 != 0 {
+			continue
+		}
+		switch b[at-1] {
+		case 0xF1, 0xF0, 0xFA, 0xFB:
+			if shortest, width := b[at+5], b[at+6]; (shortest == 1 || shortest == 2 || shortest == 4) && (width == 4 || width == 8) {
+				return true
+			}
+		}
+	}
 }
 
 // goInfo reads the build information in b; read returns memory of the program.
