@@ -41,7 +41,7 @@ func Serve() error {
 	if err := errors.Join(send(&answer{Ready: guards}), out.Flush()); err != nil {
 		return err
 	}
-	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Patterns: s.Patterns, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
 	for k := range scratch {
 		i.Scratch[k] = scratch[k]
 	}
