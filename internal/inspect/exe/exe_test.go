@@ -419,7 +419,7 @@ func TestRealPE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"imphash": "dae02f32a21e03ce65412f6e56942daa", "runtime": ".NET v4.0.30319", "original_name": "ClassLibrary1.dll"} {
+	for name, want := range map[string]string{"imphash": "dae02f32a21e03ce65412f6e56942daa", "runtime": ".NET v4.0.30319, module ClassLibrary1.dll, MVID db40aef8-9f93-4921-b189-ea05d28509b5", "original_name": "ClassLibrary1.dll"} {
 		if got := info.values(name); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -287,6 +287,43 @@ func TestAuthentihash(t *testing.T) {
 	t.Logf("compared %d", compared)
 }
 
+var monodisModule = regexp.MustCompile(`(?m)^1: (.*) \d+ \{([0-9A-F-]{36})\}`)
+
+// TestAgainstMonodis compares name and MVID of .NET modules with what Mono's disassembler says.
+func TestAgainstMonodis(t *testing.T) {
+	monodis := tool(t, "monodis", "mono-utils")
+	paths := programsOf(t, filetype.PE, 60, realdata.Sample(t, "mono-devel"))
+	paths = append(paths, realdata.Path(t, "files", "relic-functest", "ClassLibrary1.dll"))
+	compared := 0
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := read(t, filetype.PE, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(monodis, "--module", path).Output()
+		if err != nil {
+			continue // what it cannot load
+		}
+		m := monodisModule.FindSubmatch(out)
+		if m == nil {
+			continue
+		}
+		compared++
+		want := fmt.Sprintf(", module %s, MVID %s", m[1], strings.ToLower(string(m[2])))
+		if got := strings.Join(info.values("runtime"), "; "); !strings.Contains(got, want) {
+			t.Errorf("%s: %q; monodis says %q", path, got, want)
+		}
+	}
+	if compared < 20 {
+		t.Errorf("compared %d", compared)
+	}
+	t.Logf("compared %d", compared)
+}
+
 // A line of readelf -SW: the name, what kind it is, address, offset and size.
 var readelfSection = regexp.MustCompile(`^\s*\[ *\d+\] (.*?) +([A-Z][A-Z0-9_]+|[0-9a-fx]+: <unknown>|LOOS\+\S+|LOPROC\+\S+) +[0-9a-f]+ [0-9a-f]+ ([0-9a-f]+) `)
 
