@@ -119,8 +119,6 @@ var marks = []mark{
 	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
 	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
 	{0, "UBI#", Type{Other, "UBI image", "UBI"}},
-	{0, "XFSB\x00", Type{Other, "XFS file system", "XFS"}},
-	{3, "-FVE-FS-", Type{Other, "BitLocker volume", "BITLOCKER"}},
 	{0, "GVariant", Type{Other, "GVariant database", "GVDB"}},
 	{0, "b0VIM ", Type{Other, "Vim swap file", "SWP"}},
 	{0, "\xCE\x9A\x57\x13", Type{Other, "GNU dbm database", "GDBM"}},
