@@ -63,7 +63,10 @@ func programsOf(t testing.TB, f filetype.Format, nth int, folders ...string) []s
 func windowsPrograms(t testing.TB) []string {
 	t.Helper()
 	var folders []string
-	for _, p := range []string{"shim-signed", "grub-efi-amd64-signed", "fwupd-amd64-signed", "systemd-boot-efi", "win32-loader", "python3-distlib", "libz-mingw-w64", "libgpg-error-mingw-w64-dev", "gcc-mingw-w64-i686-win32-runtime"} {
+	for _, p := range []string{"shim-signed_amd64", "shim-signed_arm64", "shim-signed_i386", "grub-efi-amd64-signed_amd64", "grub-efi-ia32-signed_i386", "fwupd-amd64-signed_amd64", "fwupd-arm64-signed_arm64"} {
+		folders = append(folders, realdata.Sample(t, "signed", p))
+	}
+	for _, p := range []string{"systemd-boot-efi", "win32-loader", "python3-distlib", "libz-mingw-w64", "libgpg-error-mingw-w64-dev", "gcc-mingw-w64-i686-win32-runtime"} {
 		folders = append(folders, realdata.Sample(t, p))
 	}
 	tool(t, "makensis", "nsis")
