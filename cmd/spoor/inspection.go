@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"spoor/internal/api"
 	"spoor/internal/dossier"
 	"spoor/internal/inspect"
+	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/signature"
 	"spoor/internal/inspect/unpack"
 	"spoor/internal/intel"
@@ -35,6 +37,7 @@ type inspection struct {
 	time      time.Duration
 	scratch   string
 	passwords string
+	peid      string
 	rules     string
 	roots     string
 	system    bool
@@ -50,6 +53,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.DurationVar(&o.time, "worker-time", inspect.DefaultLimits.Time, "longest time for one inspection")
 	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
 	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
+	f.StringVar(&o.peid, "peid", "", "recognise packers also by the signatures in `FILE`, a database of PEiD such as userdb.txt")
 	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; needs Debian's package yara")
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
@@ -58,6 +62,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.system, "system-roots", false, "trust the roots of the operating system to sign code, too")
 	_ = cmd.MarkFlagDirname("roots")
 	_ = cmd.MarkFlagFilename("passwords")
+	_ = cmd.MarkFlagFilename("peid")
 }
 
 // pool makes the workers, and what else inspects. The function that it returns lets them go.
@@ -105,6 +110,9 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 		}
 	}
 	c.Passwords = append(c.Passwords, unpack.DefaultPasswords...)
+	if c.Patterns, err = o.patterns(log); err != nil {
+		return nil, nil, err
+	}
 	closeScan := func() {}
 	if o.rules != "" || o.clamd != "" {
 		sc := scan.Config{Rules: o.rules, Clamd: o.clamd, Log: log}
@@ -167,6 +175,36 @@ func writable(dir string) error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// patterns reads the database of --peid; nil without one. Signatures in it that cannot be read are told and left out.
+func (o *inspection) patterns(log *slog.Logger) (*exe.Patterns, error) {
+	if o.peid == "" {
+		return nil, nil
+	}
+	f, err := os.Open(o.peid)
+	if err != nil {
+		return nil, &exitError{exitMisuse, fmt.Errorf("--peid: %w", err)}
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, exe.MaxPatternText+1))
+	if err != nil {
+		return nil, &exitError{exitMisuse, fmt.Errorf("--peid: %w", err)}
+	}
+	if len(text) > exe.MaxPatternText {
+		return nil, misuse("--peid: %s is longer than %d MiB", o.peid, exe.MaxPatternText>>20)
+	}
+	patterns, refused := exe.ParsePatterns(text)
+	if patterns.Len() == 0 {
+		if len(refused) > 0 {
+			return nil, misuse("--peid: %s has no signature that can be read; line %d: %s", o.peid, refused[0].Line, refused[0].Reason)
+		}
+		return nil, misuse("--peid: %s has no signatures, such as: [Some packer] and below it: signature = 60 E8 ?? ?? ?? ?? 5D", o.peid)
+	}
+	for _, r := range refused {
+		log.Warn("left out of the signatures of packers", "file", o.peid, "line", r.Line, "reason", r.Reason)
+	}
+	return patterns, nil
 }
 
 // submissions are the flags of 'serve' about files that are sent in.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -54,6 +55,7 @@ const patience = time.Minute
 //	json FILE [-lines N] [path=value…]  it must be valid JSON, or N lines of it, that hold the values
 //	pack FILE member…                 make a .zip or .tar.gz
 //	cut FROM TO N                     write all but the last N bytes
+//	unhex FROM TO                     write the bytes that a text has the hexadecimal digits of
 //	utf16 le|be|bare FROM TO          write a text anew, with the mark of the order or none
 //	certificate NAME                  make NAME.pem and NAME.key, for loopback
 //	same A B                          two texts must be equal
@@ -63,7 +65,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "end": scriptEnd, "http": scriptHTTP,
-			"json": scriptJSON, "pack": scriptPack, "cut": scriptCut, "utf16": scriptUTF16, "certificate": scriptCertificate, "same": scriptSame,
+			"json": scriptJSON, "pack": scriptPack, "cut": scriptCut, "utf16": scriptUTF16, "unhex": scriptUnhex, "certificate": scriptCertificate, "same": scriptSame,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[started{}] = map[string]*background{}
@@ -335,6 +337,13 @@ func scriptCut(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text[:max(len(text)-n, 0)]), 0o600))
+}
+
+func scriptUnhex(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 2)
+	b, err := hex.DecodeString(strings.Join(strings.Fields(ts.ReadFile(args[0])), ""))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
 }
 
 func scriptUTF16(ts *testscript.TestScript, neg bool, args []string) {

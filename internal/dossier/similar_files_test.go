@@ -59,20 +59,20 @@ func TestConfidenceTable(t *testing.T) {
 	}
 	short := evidenceOf(&intel.Resemblance{By: intel.FuzzyHash{Algorithm: intel.SSDeep, Value: "3:Xn:X"}, Score: 100})
 	for name, e := range map[string][]evidence{
-		"equal authentihash":                {resembles(intel.Authentihash, 0, 0)},
-		"TLSH at a distance of 0":           {resembles(intel.TLSH, 0, 0)},
-		"TLSH at a distance of 30":          {resembles(intel.TLSH, 30, 0)},
-		"TLSH at a distance of 60":          {resembles(intel.TLSH, 60, 0)},
-		"TLSH at a distance of 100":         {resembles(intel.TLSH, 100, 0)},
-		"ssdeep with a score of 100":        {resembles(intel.SSDeep, 0, 100)},
-		"ssdeep with a score of 50":         {resembles(intel.SSDeep, 0, 50)},
-		"equal ssdeep of a few characters":  {short},
-		"equal imphash or telfhash":         {resembles(intel.Imphash, 0, 0)},
-		"equal Rich hash":                   {resembles(intel.RichHash, 0, 0)},
-		"equal icon hash":                   {resembles(intel.IconHash, 0, 0)},
-		"TLSH at 12 and equal imphash":      {resembles(intel.TLSH, 12, 0), resembles(intel.Imphash, 0, 0)},
-		"imphash, and the same certificate": {resembles(intel.Imphash, 0, 0), {ofSigner, sameSigner, ""}},
-		"imphash, and a name alike":         {resembles(intel.Imphash, 0, 0), {ofNames, sameNames, ""}},
+		"equal authentihash":                 {resembles(intel.Authentihash, 0, 0)},
+		"TLSH at a distance of 0":            {resembles(intel.TLSH, 0, 0)},
+		"TLSH at a distance of 30":           {resembles(intel.TLSH, 30, 0)},
+		"TLSH at a distance of 60":           {resembles(intel.TLSH, 60, 0)},
+		"TLSH at a distance of 100":          {resembles(intel.TLSH, 100, 0)},
+		"ssdeep with a score of 100":         {resembles(intel.SSDeep, 0, 100)},
+		"ssdeep with a score of 50":          {resembles(intel.SSDeep, 0, 50)},
+		"equal ssdeep of a few characters":   {short},
+		"equal imphash, telfhash or symhash": {resembles(intel.Symhash, 0, 0)},
+		"equal Rich hash":                    {resembles(intel.RichHash, 0, 0)},
+		"equal icon hash":                    {resembles(intel.IconHash, 0, 0)},
+		"TLSH at 12 and equal imphash":       {resembles(intel.TLSH, 12, 0), resembles(intel.Imphash, 0, 0)},
+		"imphash, and the same certificate":  {resembles(intel.Imphash, 0, 0), {ofSigner, sameSigner, ""}},
+		"imphash, and a name alike":          {resembles(intel.Imphash, 0, 0), {ofNames, sameNames, ""}},
 	} {
 		if row := fmt.Sprintf("| %s | %d |", name, confidence(e)); !strings.Contains(string(page), row) {
 			t.Errorf("docs/similarity.md has no row %q", row)

@@ -59,6 +59,7 @@ type Inspector struct {
 	Source    intel.Source // whose observations they are
 	Trust     *signature.Trust
 	Passwords []string
+	Patterns  *exe.Patterns         // of packers, beside those that are built in; may be nil
 	Scratch   [MaxLevel + 1]Scratch // a place for a member of each level
 	Scan      Scanner               // may be nil
 
@@ -193,7 +194,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	}
 	var info exe.Info
 	err := guarded(func() (err error) {
-		info, err = exe.Read(typ.Format, r, size)
+		info, err = exe.Options{Patterns: w.Patterns}.Read(typ.Format, r, size)
 		return err
 	})
 	if err != nil {

@@ -46,7 +46,7 @@ func Serve() error {
 		link.orphaned()
 		os.Exit(1) // nobody is left to tell anything
 	}()
-	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Patterns: s.Patterns, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
 	for k := range scratch {
 		i.Scratch[k] = scratch[k]
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"spoor/internal/inspect"
+	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/signature"
 	"spoor/internal/intel"
 )
@@ -15,6 +16,7 @@ type setup struct {
 	Passwords []string         `json:"passwords"`
 	Scan      bool             `json:"scan"`
 	Trust     *signature.Trust `json:"trust"`
+	Patterns  *exe.Patterns    `json:"patterns"`
 }
 
 // request asks for one inspection. The file's descriptor comes with it.

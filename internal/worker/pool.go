@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"spoor/internal/inspect"
+	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/signature"
 	"spoor/internal/intel"
 )
@@ -37,6 +38,7 @@ type Config struct {
 	Scratch   string           // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
 	Trust     *signature.Trust // to begin with; see [Pool.SetTrust]
 	Passwords []string         // tried on encrypted members
+	Patterns  *exe.Patterns    // of packers, beside those that are built in; may be nil
 	// Scan, when not nil, is asked of every file and member, in this process. It returns what is detected, and notes of what could not be asked.
 	Scan func(ctx context.Context, f *os.File, size int64) (found []intel.Detection, notes []string)
 }
@@ -221,7 +223,7 @@ func (p *Pool) start() (_ *child, err error) {
 		return nil, err
 	}
 	c.release = release
-	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: c.trust}
+	s := setup{Limits: p.c.Limits, Memory: p.c.Memory, Passwords: p.c.Passwords, Scan: p.c.Scan != nil, Trust: c.trust, Patterns: p.c.Patterns}
 	var ready answer
 	message, err := json.Marshal(&s)
 	if err == nil {

@@ -40,6 +40,8 @@ type elf struct {
 	o        binary.ByteOrder
 	wide     bool
 	kind     uint16
+	machine  uint16
+	entry    uint64
 	sections []elfSection
 	segments []elfSegment
 	count    int
@@ -56,13 +58,14 @@ func readELF(in *input, t *teller) error {
 	if b[5] == 2 {
 		e.o = binary.BigEndian
 	}
-	e.kind = e.o.Uint16(b[16:])
+	e.kind, e.machine, e.entry = e.o.Uint16(b[16:]), e.o.Uint16(b[18:]), uint64(e.o.Uint32(b[24:]))
 	var phoff, shoff int64
 	var phsize, phnum, shsize, shnum, names int64
 	if e.wide {
 		if b = in.full(0, 64); b == nil {
 			return errCut
 		}
+		e.entry = e.o.Uint64(b[24:])
 		phoff, shoff = int64(e.o.Uint64(b[32:])), int64(e.o.Uint64(b[40:]))
 		b = b[54:]
 	} else {
@@ -158,10 +161,7 @@ func readELF(in *input, t *teller) error {
 	t.sections(all, len(all))
 	t.fuzzy(intel.Telfhash, e.telfhash())
 	e.runtimes(t)
-	for _, f := range elfPackers(e) {
-		t.attribute(intel.Packer, f.name)
-		t.attribute(intel.PackerEvidence, f.name+": "+f.evidence)
-	}
+	t.packers(elfPackers(e))
 	t.overlay(in, e.end, in.size)
 	return err
 }
@@ -242,16 +242,19 @@ func tlshOf(b []byte) string {
 	return strings.ToLower(h.String())
 }
 
-func (e *elf) runtimes(t *teller) {
-	read := func(va uint64, n int64) []byte {
-		for _, s := range e.segments {
-			if s.kind == 1 && va >= s.vaddr && va-s.vaddr < uint64(s.size) {
-				d := int64(va - s.vaddr)
-				return e.in.at(s.off+d, min(n, s.size-d))
-			}
+// memory returns up to n bytes as they are loaded at an address.
+func (e *elf) memory(va uint64, n int64) []byte {
+	for _, s := range e.segments {
+		if s.kind == 1 && va >= s.vaddr && va-s.vaddr < uint64(s.size) {
+			d := int64(va - s.vaddr)
+			return e.in.at(s.off+d, min(n, s.size-d))
 		}
-		return nil
 	}
+	return nil
+}
+
+func (e *elf) runtimes(t *teller) {
+	read := e.memory
 	build := ""
 	for _, name := range []string{".go.buildinfo", ".data", "__go_buildinfo"} {
 		if s := e.named(name); s != nil {

@@ -75,6 +75,14 @@ func (t *teller) fuzzy(a intel.FuzzyAlgorithm, value string) {
 	}
 }
 
+// packers adds what a program was packed by.
+func (t *teller) packers(all []finding) {
+	for _, f := range all {
+		t.attribute(intel.Packer, f.name)
+		t.attribute(intel.PackerEvidence, f.name+": "+f.evidence)
+	}
+}
+
 // embed adds a run of bytes that lies within the file.
 func (t *teller) embed(in *input, path string, off, n int64) {
 	if off >= 0 && n > 0 && off < in.size && n <= in.size-off && len(t.Embedded) < maxEmbedded {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -351,9 +352,21 @@ func TestPackers(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
-	p, err := ParsePatterns([]byte("; comment\r\n[Some Packer 1.0 -> Somebody]\r\nsignature = 60 E8 ?? ?? ?? ?? 5D\r\nep_only = true\r\n\r\n[Longer]\nsignature = 60 E8 00 00 00 00 5D 8?\nep_only = true\n[Open]\nsignature = ?? 11 22 33 44\n[Bad]\nsignature = 60 ZZ\n[Short]\nsignature = 60 E8\n"))
-	if p.Len() != 3 || err == nil || !strings.Contains(err.Error(), "line 12: Bad") {
-		t.Errorf("%d, %v", p.Len(), err)
+	p, refused := ParsePatterns([]byte("; comment\r\n[Some Packer 1.0 -> Somebody]\r\nsignature = 60 E8 ?? ?? ?? ?? 5D\r\nep_only = true\r\n\r\n[Longer]\nsignature = 60 E8 00 00 00 00 5D 8?\nep_only = true\n[Open]\nsignature = ?? 11 22 33 44\n[Bad]\nsignature = 60 ZZ\n[Short]\nsignature = 60 E8\n"))
+	if d := cmp.Diff([]*intel.Refusal{{Line: 12, Reason: `Bad: "ZZ" is no byte`}, {Line: 14, Reason: "Short: 2 fixed bytes; at least 3"}}, refused); d != "" || p.Len() != 3 {
+		t.Errorf("%d, %s", p.Len(), d)
+	}
+	// They come to a worker as JSON.
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = nil
+	if err := json.Unmarshal(b, &p); err != nil || p.Len() != 3 {
+		t.Fatalf("%v, %d", err, p.Len())
+	}
+	if _, refused := ParsePatterns([]byte("signature = 11 22 33\n" + strings.Repeat("[x]\nsignature = zz\n", 30))); len(refused) != maxRefused+1 || refused[0].Line != 1 || refused[maxRefused].Reason != "11 more signatures cannot be read" {
+		t.Errorf("%v", refused)
 	}
 	for code, want := range map[string]string{
 		"\x60\xE8\x01\x02\x03\x04\x5D": "Some Packer 1.0 -> Somebody", "\x60\xE8\x00\x00\x00\x00\x5D\x81": "Longer", "\x60\xE8\x00\x00\x00\x00\x5D\x91": "Some Packer 1.0 -> Somebody",
@@ -365,8 +378,8 @@ func TestPatterns(t *testing.T) {
 	}
 	m := sample()
 	m.overlay, m.code = nil, []byte("\x60\xE8\x01\x02\x03\x04\x5D")
-	b := m.bytes()
-	info, _ := Options{Patterns: p}.Read(filetype.PE, bytes.NewReader(b), int64(len(b)))
+	image := m.bytes()
+	info, _ := Options{Patterns: p}.Read(filetype.PE, bytes.NewReader(image), int64(len(image)))
 	if d := cmp.Diff([]string{"Some Packer 1.0 -> Somebody"}, info.values("packer")); d != "" {
 		t.Error(d)
 	}
@@ -382,6 +395,8 @@ func TestRealPackers(t *testing.T) {
 		"clam-upx.exe": "UPX 3.01", "clam-petite.exe": "Petite", "clam-mew.exe": "MEW 11", "clam-aspack.exe": "ASPack", "clam-nsis.exe": "NSIS 2.37", "clam-pespin.exe": "PESpin",
 		"clam-wwpack.exe": "WWPack32", "clam-yc.exe": "UPX 3.01 + Yoda's Crypter", "clam-upack.exe": "Upack", "clam.ea05.exe": "UPX 3.00 + AutoIt 3.0 to 3.2", "clam.ea06.exe": "UPX 3.00 + AutoIt 3",
 		"clam_ISmsi_int.exe": "InstallShield", "clam_IScab_ext.exe": "InstallShield",
+		"clam_ISmsi_ext.exe": "InstallShield", "clam_IScab_int.exe": "InstallShield",
+		"clam-fsg.exe": "", // what FSG would have packed lies in a section of an ordinary program, unpacked
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -404,7 +419,7 @@ func TestRealPE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"imphash": "dae02f32a21e03ce65412f6e56942daa", "runtime": ".NET v4.0.30319", "original_name": "ClassLibrary1.dll"} {
+	for name, want := range map[string]string{"imphash": "dae02f32a21e03ce65412f6e56942daa", "runtime": ".NET v4.0.30319, module ClassLibrary1.dll, MVID db40aef8-9f93-4921-b189-ea05d28509b5", "original_name": "ClassLibrary1.dll"} {
 		if got := info.values(name); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

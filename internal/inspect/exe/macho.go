@@ -1,6 +1,7 @@
 package exe
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
@@ -71,7 +72,7 @@ func thinMachO(in *input, t *teller) error {
 	end := at
 	total := 0
 	budget := in.size + 16<<20
-	build := ""
+	build, marked, sea := "", "", false
 	probes := 0 // sections that were searched for what built the program
 	account := func(off, n uint32) { end = max(end, min(in.size, int64(off)+int64(n))) }
 	for range min(count, maxCommands) {
@@ -91,18 +92,21 @@ func thinMachO(in *input, t *teller) error {
 		switch {
 		case cmd == 1 && len(c) >= 56 || cmd == 0x19 && len(c) >= 72: // a segment
 			var off, size, vaddr uint64
+			protection := uint32(0)
 			head, step := 56, 68
 			sections := 0
 			if cmd == 0x19 {
 				head, step = 72, 80
 				vaddr, off, size, sections = o.Uint64(c[24:]), o.Uint64(c[40:]), o.Uint64(c[48:]), int(o.Uint32(c[64:]))
+				protection = o.Uint32(c[60:])
 			} else {
 				vaddr, off, size, sections = uint64(o.Uint32(c[24:])), uint64(o.Uint32(c[32:])), uint64(o.Uint32(c[36:])), int(o.Uint32(c[48:]))
+				protection = o.Uint32(c[44:])
 			}
 			if off < uint64(in.size) {
 				size = min(size, uint64(in.size)-off)
 				end = max(end, int64(off+size))
-				segments = append(segments, elfSegment{kind: 1, vaddr: vaddr, off: int64(off), size: int64(size)})
+				segments = append(segments, elfSegment{kind: 1, flags: protection, vaddr: vaddr, off: int64(off), size: int64(size)})
 			}
 			total += min(sections, len(c)/step)
 			for k := 0; k < sections && head+(k+1)*step <= len(c); k++ {
@@ -141,6 +145,10 @@ func thinMachO(in *input, t *teller) error {
 					}
 				case strings.HasSuffix(name, ",__gopclntab") && build == "":
 					build = "Go"
+				case strings.HasSuffix(name, ",__NODE_SEA_BLOB"):
+					sea = true
+				case strings.HasSuffix(name, ",upxTEXT"):
+					marked = "section upxTEXT"
 				case name == "__TEXT,__const" && build == "" && probes < 8:
 					probes++
 					build = rust(in.at(off, min(size, maxScan)))
@@ -172,6 +180,30 @@ func thinMachO(in *input, t *teller) error {
 	t.sections(all, total)
 	t.attribute(intel.Runtime, build)
 	t.fuzzy(intel.Symhash, symhash(in, o, wide, symbols, texts))
+	if b := in.at(at, 1024); bytes.Contains(b, []byte(upxMark)) {
+		if marked != "" {
+			marked += "; "
+		}
+		marked += "mark UPX! behind the load commands"
+	}
+	packers := upx(in, marked, "")
+	for _, f := range bundles(in, end, in.size) {
+		packers = found(packers, f.name, f.evidence)
+	}
+	if sea {
+		packers = found(packers, "Node.js single executable", "section __NODE_SEA_BLOB")
+	}
+	if len(packers) == 0 && o.Uint32(b[12:]) == 2 && total <= 1 { // a program; compilers divide theirs into sections
+		for _, s := range segments {
+			if s.flags&4 != 0 && s.size >= 4096 {
+				if h := in.entropy(s.off, min(s.size, 16<<20)); h >= 7.2 {
+					packers = append(packers, finding{"packed (unknown)", fmt.Sprintf("%d sections, and the code has an entropy of %.2f", total, h)})
+					break
+				}
+			}
+		}
+	}
+	t.packers(packers)
 	t.overlay(in, end, in.size)
 	return nil
 }

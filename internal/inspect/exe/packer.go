@@ -72,7 +72,8 @@ func (p *entryPattern) match(b []byte) bool {
 // entryPatterns are how the unpacking code of each begins.
 var entryPatterns = []entryPattern{
 	pattern("UPX", "60 BE ?? ?? ?? ?? 8D BE ?? ?? ?? ?? 57"),
-	pattern("UPX", "60 BE ?? ?? ?? ?? 8D BE ?? ?? ?? ?? C7 87 ?? ?? ?? ?? ?? ?? ?? ?? 57 83 CD FF"),
+	pattern("UPX", "60 BE ?? ?? ?? ?? 8D BE ?? ?? ?? ?? C7 87 ?? ?? ?? ?? ?? ?? ?? ?? 57"),
+	pattern("UPX", "60 BE ?? ?? ?? ?? 8D BE ?? ?? ?? ?? 8D 87 ?? ?? ?? ?? FF 30 C7 00 ?? ?? ?? ?? 50 57"),
 	pattern("UPX", "80 7C 24 08 01 0F 85 ?? ?? ?? ?? 60 BE"),
 	pattern("UPX", "53 56 57 55 48 8D 35 ?? ?? ?? ?? 48 8D BE"),
 	pattern("UPX", "48 89 4C 24 08 48 89 54 24 10 4C 89 44 24 18 80 FA 01 0F 85"),
@@ -114,6 +115,15 @@ var entryPatterns = []entryPattern{
 	pattern("Obsidium", "EB 02 ?? ?? E8 25 00 00 00"),
 	pattern("Neolite", "E9 A6 00 00 00 ?? ?? ?? ?? ?? ?? ?? ?? 4E 65 6F 4C 69 74 65"),
 	pattern("SVKP", "60 E8 00 00 00 00 5D 81 ED 06 00 00 00 EB 05"),
+}
+
+// elfPatterns are the same of ELF, by its number of the processor.
+var elfPatterns = map[uint16][]entryPattern{
+	3:  {pattern("UPX", "50 E8 ?? ?? 00 00 EB 0E 5A 58 59 97 60 8A 54 24 20 E9")},
+	62: {pattern("UPX", "50 52 E8 ?? ?? 00 00 55 53 51 52 48 01 FE 56")},
+	40: {pattern("UPX", "18 D0 4D E2 ?? ?? 00 EB 00 10 81 E0 3E 40 2D E9"), pattern("UPX", "18 D0 4D E2 ?? ?? 00 EB 00 C0 ?? E5 0E 00 5C E3")},
+	183: {pattern("UPX", "?? ?? 00 94 01 40 21 8B E1 0B BE A9 E3 7B 01 A9"), pattern("UPX", "?? ?? 00 94 9F 38 00 71"),
+		pattern("UPX", "F3 FF FF 18 ?? ?? 00 94 01 40 21 8B E1 0B BE A9"), pattern("UPX", "F3 FF FF 18 ?? ?? 00 94 9F 38 00 71")},
 }
 
 var (
@@ -241,7 +251,8 @@ func (p *pe) installers(all []finding) []finding {
 		}
 		all = found(all, name, evidence)
 	}
-	var autoit, inno, cabinet, iss bool
+	var autoit, inno, cabinet, iss, sea, py2exe bool
+	hotkey := ""
 	var setup []byte
 	for i := range p.resources {
 		r := &p.resources[i]
@@ -254,6 +265,14 @@ func (p *pe) installers(all []finding) []finding {
 			autoit = autoit || bytes.Contains(p.in.at(r.off, min(r.size, 64)), []byte("AU3!EA0"))
 		case r.kind == "10" && r.name == "CABINET":
 			cabinet = bytes.HasPrefix(p.in.at(r.off, 4), []byte("MSCF"))
+		case r.kind == "10" && (r.name == ">AUTOHOTKEY SCRIPT<" || r.name == ">AHK WITH ICON<"):
+			hotkey = "RCDATA/" + r.name
+		case r.kind == "10" && r.name == "1" && bytes.HasPrefix(p.in.at(r.off, 16), []byte("; <COMPILER: v")):
+			hotkey = "RCDATA/1"
+		case r.name == "NODE_SEA_BLOB":
+			sea = true
+		case r.kind == "PYTHONSCRIPT":
+			py2exe = true
 		}
 	}
 	if inno {
@@ -286,8 +305,17 @@ func (p *pe) installers(all []finding) []finding {
 	if cabinet {
 		all = found(all, "Microsoft Cabinet SFX (IExpress)", "resource RCDATA/CABINET")
 	}
-	if v := pyInstaller(at(max(p.overlay, p.end-8192), 8192)); v != "" && p.overlay < p.end {
-		all = found(all, v, "archive mark MEI at the end of the overlay")
+	for _, f := range bundles(p.in, p.overlay, p.end) {
+		all = found(all, f.name, f.evidence)
+	}
+	if sea {
+		all = found(all, "Node.js single executable", "resource NODE_SEA_BLOB")
+	}
+	if hotkey != "" {
+		all = found(all, "AutoHotkey", "compiled script in the resource "+hotkey)
+	}
+	if py2exe {
+		all = found(all, "py2exe", "resource PYTHONSCRIPT")
 	}
 	switch {
 	case bytes.HasPrefix(over, []byte("InstallShield\x00")), bytes.HasPrefix(over, []byte("ISSetupStream")):
@@ -310,7 +338,7 @@ func (p *pe) installers(all []finding) []finding {
 	case p.end-p.overlay > 64 && p.installShieldFiles():
 		all = found(all, "InstallShield", "list of files in the overlay")
 	}
-	if strings.Contains(text, "Inno Setup") && !inno {
+	if strings.Contains(text, "built with Inno Setup") && !inno { // its compiler only names itself
 		all = found(all, "Inno Setup", "version information")
 	}
 	if p.has(".WISE") || strings.Contains(text, "Wise Installation") || bytes.Contains(over, []byte("WiseMain")) {
@@ -359,31 +387,24 @@ func (p *pe) installShieldFiles() bool {
 	return err == nil && n > 0 && n <= p.end-p.overlay && bytes.HasSuffix(f[1], f[0]) && bytes.ContainsRune(f[1], '\\')
 }
 
-// pyInstaller finds the mark that ends an archive of PyInstaller, which names the version of Python.
-func pyInstaller(b []byte) string {
-	i := bytes.LastIndex(b, []byte("MEI\x0c\x0b\x0a\x0b\x0e"))
-	if i < 0 || len(b)-i < 24 {
-		return ""
-	}
-	v := uint32(b[i+20])<<24 | uint32(b[i+21])<<16 | uint32(b[i+22])<<8 | uint32(b[i+23])
-	switch {
-	case v >= 300 && v < 400:
-		return fmt.Sprintf("PyInstaller (Python 3.%d)", v-300)
-	case v >= 20 && v < 40:
-		return fmt.Sprintf("PyInstaller (Python %d.%d)", v/10, v%10)
-	}
-	return "PyInstaller"
-}
-
-// looksPacked returns why a PE seems packed by something unknown: its code is as dense as compressed data, can be written to, and almost nothing
-// is imported by name. All three must hold, for each alone is usual in honest programs.
+// looksPacked returns why a PE seems packed by something unknown: almost nothing is imported by name, and its code is as dense as compressed data
+// and can be written to, or it starts in code that can be written to beside room without bytes that can be run. All must hold, for each alone is
+// usual in honest programs.
 func (p *pe) looksPacked() string {
 	if rva, _ := p.dir(14); rva != 0 || p.imports > 12 {
 		return ""
 	}
+	const execute, write = 0x20000000, 0x80000000
+	room := ""
 	for i := range p.sections {
 		s := &p.sections[i]
-		const execute, write = 0x20000000, 0x80000000
+		starts := p.entry >= s.va && p.entry-s.va < max(s.vsize, s.claimed)
+		switch {
+		case s.claimed == 0 && s.vsize >= 4096 && s.flags&(execute|write) == execute|write && !starts:
+			room = clean(s.name)
+		case starts && s.flags&write != 0 && room != "":
+			return fmt.Sprintf("it starts in section %s, which can be written; section %s can be written and run and has no bytes; %d imports", clean(s.name), room, p.imports)
+		}
 		if s.flags&execute == 0 && !(p.entry >= s.va && p.entry-s.va < max(s.vsize, s.claimed)) || s.flags&write == 0 || s.size < 4096 || s.entropy < 7.2 {
 			continue
 		}
@@ -392,31 +413,65 @@ func (p *pe) looksPacked() string {
 	return ""
 }
 
-// elfPackers tells by what an ELF file was packed.
-func elfPackers(e *elf) []finding {
-	var all []finding
-	head, tail := e.in.at(0, 4096), e.in.at(max(0, e.in.size-4096), 4096)
-	switch {
-	case bytes.Contains(head[:min(len(head), 1024)], []byte("UPX!")):
-		all = found(all, "UPX", "mark UPX! behind the program headers")
-	case bytes.Contains(tail[max(0, len(tail)-64):], []byte("UPX!")) && len(e.sections) == 0:
-		all = found(all, "UPX", "mark UPX! at the end")
+// upxMark is what UPX leaves before what it packed, and behind it.
+const upxMark = "UPX!"
+
+// upx tells UPX in formats that keep no sections: by its mark in the first bytes behind the headers or at the end, else by the text that its
+// loader carries and the code at the entry point, for the mark is often changed so that nobody unpacks the file.
+func upx(in *input, marked, entry string) []finding {
+	if marked == "" && entry == "" {
+		return nil
 	}
-	if len(all) > 0 {
-		for off := int64(0); off < min(e.in.size, 64<<20); off += 1<<20 - 64 {
-			if m := upxIdent.FindSubmatch(e.in.at(off, 1<<20)); m != nil {
-				all[0].name = "UPX " + string(m[1])
-				all[0].evidence += "; $Id"
-				break
-			}
+	f := finding{name: "UPX", evidence: marked}
+	if entry != "" {
+		if f.evidence != "" {
+			f.evidence += "; "
+		}
+		f.evidence += "entry point " + entry
+	}
+	if marked == "" {
+		f.evidence += "; its mark UPX! is changed"
+	}
+	for off := int64(0); off < min(in.size, 64<<20); off += 1<<20 - 64 {
+		if m := upxIdent.FindSubmatch(in.at(off, 1<<20)); m != nil {
+			f.name += " " + string(m[1])
+			f.evidence += "; $Id"
+			break
 		}
 	}
-	if v := pyInstaller(tail); v != "" {
-		all = found(all, v, "archive mark MEI at the end")
-	} else if s := e.named("pydata"); s != nil {
+	return []finding{f}
+}
+
+// elfPackers tells by what an ELF file was packed.
+func elfPackers(e *elf) []finding {
+	head, tail := e.in.at(0, 4096), e.in.at(max(0, e.in.size-4096), 4096)
+	marked, entry := "", ""
+	switch {
+	case bytes.Contains(head[:min(len(head), 1024)], []byte(upxMark)):
+		marked = "mark UPX! behind the program headers"
+	case bytes.Contains(tail[max(0, len(tail)-64):], []byte(upxMark)) && len(e.sections) == 0:
+		marked = "mark UPX! at the end"
+	}
+	for i := range elfPatterns[e.machine] {
+		if p, code := &elfPatterns[e.machine][i], e.memory(e.entry, 64); p.match(code) {
+			entry = hexHead(code, len(p.bytes))
+			break
+		}
+	}
+	all := upx(e.in, marked, entry)
+	for _, f := range bundles(e.in, e.end, e.in.size) {
+		all = found(all, f.name, f.evidence)
+	}
+	if s := e.named("pydata"); s != nil {
 		if v := pyInstaller(e.in.at(max(s.off, s.off+s.size-4096), 4096)); v != "" {
 			all = found(all, v, "archive mark MEI in the section pydata")
 		}
+	}
+	if e.seaNote() {
+		all = found(all, "Node.js single executable", "note NODE_SEA_BLOB")
+	}
+	if e.bunInSegment() {
+		all = found(all, "Bun executable", "mark ---- Bun! ---- at the end of the last segment")
 	}
 	if bytes.HasPrefix(e.in.at(e.end, 6), []byte("7z\xBC\xAF\x27\x1C")) {
 		all = found(all, "7-Zip SFX", "7z archive in the overlay")

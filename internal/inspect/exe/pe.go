@@ -81,10 +81,7 @@ func readPE(in *input, t *teller, patterns *Patterns) error {
 	p.compiled(t)
 	p.version(t)
 	p.runtimes(t)
-	for _, f := range p.packers(patterns) {
-		t.attribute(intel.Packer, f.name)
-		t.attribute(intel.PackerEvidence, f.name+": "+f.evidence)
-	}
+	t.packers(p.packers(patterns))
 	for _, r := range p.resources {
 		if r.embed {
 			t.embed(in, "resource "+r.path(), r.off, r.size)

@@ -2,14 +2,19 @@ package exe
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
+
+	"spoor/internal/intel"
 )
 
 // Bounds of an operator's signatures.
 const (
+	MaxPatternText  = 16 << 20 // bytes of the file
 	maxPatterns     = 1 << 16
 	maxPatternBytes = 2048
+	maxRefused      = 20 // signatures that are refused by name
 )
 
 // Patterns are signatures of packers in the form of PEiD's userdb.txt, which an operator may bring. All are looked for at the entry point;
@@ -18,6 +23,7 @@ type Patterns struct {
 	byFirst [256][]peidPattern
 	any     []peidPattern // whose first byte is open
 	count   int
+	text    string // what they were read from
 }
 
 type peidPattern struct {
@@ -29,10 +35,33 @@ type peidPattern struct {
 // Len returns how many signatures there are.
 func (p *Patterns) Len() int { return p.count }
 
-// ParsePatterns reads a userdb.txt. Signatures that cannot be read are left out; the error names the first.
-func ParsePatterns(text []byte) (*Patterns, error) {
-	p := &Patterns{}
-	var bad error
+// MarshalJSON writes them as the text they were read from, for a process that is started to use them.
+func (p *Patterns) MarshalJSON() ([]byte, error) { return json.Marshal(p.text) }
+
+// UnmarshalJSON reads what [Patterns.MarshalJSON] wrote.
+func (p *Patterns) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	read, _ := ParsePatterns([]byte(text)) // what is refused was told when it was read first
+	*p = *read
+	return nil
+}
+
+// ParsePatterns reads a userdb.txt. Signatures that cannot be read are left out and refused by their line.
+func ParsePatterns(text []byte) (*Patterns, []*intel.Refusal) {
+	p := &Patterns{text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	var refused []*intel.Refusal
+	more := 0
+	refuse := func(line int, reason string) {
+		if len(refused) < maxRefused {
+			refused = append(refused, &intel.Refusal{Line: int64(line), Reason: reason})
+		} else {
+			more++
+		}
+	}
+	text = bytes.TrimPrefix(text, []byte("\xEF\xBB\xBF"))
 	name := ""
 	for number := 1; len(text) > 0; number++ {
 		var line []byte
@@ -48,17 +77,19 @@ func ParsePatterns(text []byte) (*Patterns, error) {
 			name = clean(string(line[1:end]))
 		default:
 			key, value, ok := bytes.Cut(line, []byte("="))
-			if !ok || !strings.EqualFold(string(bytes.TrimSpace(key)), "signature") || name == "" {
+			if !ok || !strings.EqualFold(string(bytes.TrimSpace(key)), "signature") {
 				continue
 			}
 			s, err := parseSignature(name, value)
-			if err != nil || p.count >= maxPatterns {
-				if err == nil {
-					err = fmt.Errorf("more than %d signatures", maxPatterns)
-				}
-				if bad == nil {
-					bad = fmt.Errorf("line %d: %s: %w", number, name, err)
-				}
+			switch {
+			case name == "":
+				refuse(number, "a signature without a [name] above it")
+				continue
+			case err != nil:
+				refuse(number, name+": "+err.Error())
+				continue
+			case p.count >= maxPatterns:
+				refuse(number, fmt.Sprintf("more than %d signatures", maxPatterns))
 				continue
 			}
 			p.count++
@@ -69,7 +100,10 @@ func ParsePatterns(text []byte) (*Patterns, error) {
 			}
 		}
 	}
-	return p, bad
+	if more > 0 {
+		refused = append(refused, &intel.Refusal{Reason: fmt.Sprintf("%d more signatures cannot be read", more)})
+	}
+	return p, refused
 }
 
 func parseSignature(name string, text []byte) (peidPattern, error) {

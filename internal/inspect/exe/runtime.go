@@ -3,6 +3,8 @@ package exe
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"math/bits"
 	"regexp"
 	"strings"
 
@@ -75,7 +77,8 @@ func (p *pe) runtimes(t *teller) {
 	}
 }
 
-// dotnet returns the version that the metadata of the common language runtime names.
+// dotnet returns what the metadata of the common language runtime says of the module: the version of the runtime, the module's name and its
+// MVID, which a compiler makes anew for each build.
 func (p *pe) dotnet() string {
 	rva, size := p.dir(14)
 	if rva == 0 || size == 0 {
@@ -85,12 +88,76 @@ func (p *pe) dotnet() string {
 	if h == nil {
 		return ""
 	}
-	m := p.rva(le.Uint32(h[8:]), 16)
+	root := le.Uint32(h[8:])
+	m := p.rva(root, 16)
 	if m == nil || string(m[:4]) != "BSJB" {
 		return ".NET"
 	}
-	v, _ := p.textAt(le.Uint32(h[8:])+16, int64(min(le.Uint32(m[12:]), 255)))
-	return ".NET " + v
+	n := min(le.Uint32(m[12:]), 255)
+	v, _ := p.textAt(root+16, int64(n))
+	text := ".NET " + v
+	if name, mvid := p.module(root, root+16+n); mvid != "" {
+		text += ", module " + name + ", MVID " + mvid
+	}
+	return text
+}
+
+// module reads the one row of the table Module; at is where the number of streams stands, behind flags.
+func (p *pe) module(root, at uint32) (name, mvid string) {
+	b := p.rva(at, 4)
+	if b == nil {
+		return "", ""
+	}
+	streams := map[string]uint32{} // where each begins
+	at += 4
+	for range min(le.Uint16(b[2:]), 16) {
+		h := p.rva(at, 12) // the shortest name has four bytes
+		if h == nil {
+			return "", ""
+		}
+		label, ok := p.textAt(at+8, 32)
+		if !ok {
+			return "", ""
+		}
+		streams[label] = root + le.Uint32(h)
+		at += 8 + uint32(len(label)+4)&^3
+	}
+	tables, ok := streams["#~"]
+	if !ok {
+		tables, ok = streams["#-"]
+	}
+	b = p.rva(tables, 24)
+	if !ok || b == nil || le.Uint64(b[8:])&1 == 0 {
+		return "", ""
+	}
+	heaps := b[6]
+	at = tables + 24 + 4*uint32(bits.OnesCount64(le.Uint64(b[8:])))
+	if heaps&0x40 != 0 {
+		at += 4
+	}
+	b = p.rva(at+2, 8)
+	if b == nil {
+		return "", ""
+	}
+	index := func(wide bool) uint32 {
+		if wide {
+			v := le.Uint32(b)
+			b = b[4:]
+			return v
+		}
+		v := le.Uint16(b)
+		b = b[2:]
+		return uint32(v)
+	}
+	nameAt, guid := index(heaps&1 != 0), index(heaps&2 != 0)
+	if name, ok = p.textAt(streams["#Strings"]+nameAt, 512); !ok || guid == 0 || guid > 1<<24 {
+		return "", ""
+	}
+	g := p.rva(streams["#GUID"]+16*(guid-1), 16)
+	if g == nil {
+		return "", ""
+	}
+	return name, fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(g), le.Uint16(g[4:]), le.Uint16(g[6:]), g[8:10], g[10:])
 }
 
 func rust(b []byte) string {
@@ -139,7 +206,37 @@ func (p *pe) goBuild() string {
 			return "Go"
 		}
 	}
+	// A build without any of these still has its table of functions. Only Go's linker gives a section of symbols this name.
+	if p.has(".symtab") {
+		for i := range p.sections {
+			if s := &p.sections[i]; s.name == ".rdata" && goTable(p.in.at(s.off, s.size)) {
+				return "Go"
+			}
+		}
+	}
 	return ""
+}
+
+// goTable reports whether the table of functions and lines that Go's runtime reads begins somewhere in b: a number by version, two zeros, the
+// shortest instruction and the width of a pointer.
+func goTable(b []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(b[from:], []byte("\xFF\xFF\xFF\x00\x00"))
+		if i < 0 || from+i+7 > len(b) {
+			return false
+		}
+		at := from + i
+		from = at + 1
+		if at < 1 || (at-1)%4 != 0 {
+			continue
+		}
+		switch b[at-1] {
+		case 0xF1, 0xF0, 0xFA, 0xFB:
+			if shortest, width := b[at+5], b[at+6]; (shortest == 1 || shortest == 2 || shortest == 4) && (width == 4 || width == 8) {
+				return true
+			}
+		}
+	}
 }
 
 // goInfo reads the build information in b; read returns memory of the program.

@@ -167,6 +167,7 @@ func Detect(r io.ReaderAt, size int64) Type {
 		// A zip is read from its end, so it may follow anything.
 		if z, ok := s.appendedZip(); ok {
 			switch {
+			case z.Short == "JMOD":
 			case t.Format == Unknown:
 				z.Name += " after other data"
 			default:

@@ -60,6 +60,9 @@ var marks = []mark{
 	{0, "\x00\x05\x16\x00\x00", Type{AppleDouble, "AppleSingle", "AS"}},
 	{0, "\x00\x05\x16\x07\x00", Type{AppleDouble, "AppleDouble", "AD"}},
 	{0, "ActiveMime\x00", Type{ActiveMime, "ActiveMime object", "MSO"}},
+	{0, "\x89LZO\x00\r\n\x1A\n", Type{Other, "lzop", "LZO"}},
+	{0, "LRZI", Type{Other, "lrzip", "LRZ"}},
+	{0, "WARC/1.", Type{Other, "web archive (WARC)", "WARC"}},
 	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
 	{0, "StuffIt", Type{Other, "StuffIt archive", "SIT"}},
 	{0, "ZOO ", Type{Other, "Zoo archive", "ZOO"}},
@@ -73,6 +76,15 @@ var marks = []mark{
 	{0, "dex\n", Type{DEX, "Dalvik bytecode", "DEX"}},
 	{0, "dey\n", Type{DEX, "Dalvik bytecode (odex)", "DEX"}},
 	{0, "cdex", Type{DEX, "Dalvik bytecode (compact)", "DEX"}},
+	{0, "vdex", Type{Other, "Android VDEX", "VDEX"}},
+	{0, "art\n", Type{Other, "Android ART image", "ART"}},
+	{0, "\xC6\x1F\xBC\x03\xC1\x03\x19\x1F", Type{Other, "Hermes bytecode", "HBC"}},
+	{0, "\x1BLJ", Type{Other, "LuaJIT bytecode", "LUAC"}},
+	{0, "FasdUAS ", Type{Other, "compiled AppleScript", "SCPT"}},
+	{0, "Microsoft C/C++ MSF 7.00\r\n\x1ADS", Type{Other, "program database (PDB)", "PDB"}},
+	{0, "Microsoft C/C++ program database 2.00\r\n\x1AJG", Type{Other, "program database (PDB)", "PDB"}},
+	{0, "BSJB", Type{Other, "portable program database (PDB)", "PDB"}},
+	{0, "GOBJ\nMETADATA\r\n\x1A", Type{Other, "GObject type library", "TYPELIB"}},
 	{0, "oat\n", Type{Other, "Android OAT", "OAT"}},
 	{0, "\x00asm", Type{WASM, "WebAssembly", "WASM"}},
 	{0, "BC\xC0\xDE", Type{Other, "LLVM bitcode", "BC"}},
@@ -90,9 +102,35 @@ var marks = []mark{
 	{4, "Standard ACE DB", Type{Other, "Microsoft Access database", "ACCDB"}},
 	{0, "ElfFile\x00", Type{Other, "Windows event log (EVTX)", "EVTX"}},
 	{0, "\x30\x00\x00\x00LfLe", Type{Other, "Windows event log (EVT)", "EVT"}},
+	{4, "\xEF\xCD\xAB\x89", Type{Other, "Extensible Storage Engine database", "ESE"}},
+	{8, "sdbf", Type{Other, "Windows shim database", "SDB"}},
+	{0, "CMMM", Type{Other, "Windows thumbnail cache", "DB"}},
+	{0, "FILE0\x00", Type{Other, "NTFS master file table", "MFT"}},
+	{0, "Inno Setup Uninstall Log (b", Type{Other, "Inno Setup uninstall log", "DAT"}},
+	{0, "Inno Setup Messages (", Type{Other, "Inno Setup messages", "DAT"}},
+	{0, "EVF\x09\x0D\x0A\xFF\x00", Type{Other, "EnCase disk image (EWF)", "E01"}},
+	{0, "EMiL", Type{Other, "LiME memory dump", "LIME"}},
+	{0, "hibr", Type{Other, "Windows hibernation file", "HIBR"}},
+	{0, "HIBR", Type{Other, "Windows hibernation file", "HIBR"}},
+	{0, "\x03\xD9\xA2\x9A\x67\xFB\x4B\xB5", Type{Other, "KeePass database", "KDBX"}},
+	{0, "\x00\x00\x00\x01Bud1", Type{Other, "Apple folder settings (DS_Store)", "DS_STORE"}},
+	{0, "ANDROID!", Type{Other, "Android boot image", "IMG"}},
+	{0, "VNDRBOOT", Type{Other, "Android vendor boot image", "IMG"}},
+	{0, "\x3A\xFF\x26\xED", Type{Other, "Android sparse image", "IMG"}},
+	{0, "\x27\x05\x19\x56", Type{Other, "U-Boot image", "UIMAGE"}},
+	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
+	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
+	{0, "UBI#", Type{Other, "UBI image", "UBI"}},
+	{0, "GVariant", Type{Other, "GVariant database", "GVDB"}},
+	{0, "b0VIM ", Type{Other, "Vim swap file", "SWP"}},
+	{0, "\xCE\x9A\x57\x13", Type{Other, "GNU dbm database", "GDBM"}},
+	{12, "\x61\x15\x06\x00", Type{Other, "Berkeley DB", "BDB"}},
+	{12, "\x62\x31\x05\x00", Type{Other, "Berkeley DB", "BDB"}},
+	{0, "GGUF", Type{Other, "GGUF model", "GGUF"}},
 	{0, "regf", Type{Other, "Windows registry hive", "HIVE"}},
 	{0, "!BDN", Type{Other, "Outlook data file", "PST"}},
 	{0, "\xE4\x52\x5C\x7B\x8C\xD8\xA7\x4D\xAE\xB1\x53\x78\xD0\x29\x96\xD3", Type{OneNote, "OneNote section", "ONE"}},
+	{0, "\xA1\x2F\xFF\x43\xD9\xEF\x76\x4C\x9E\xE2\x10\xEA\x57\x22\x76\x5F", Type{Other, "OneNote table of contents", "ONETOC2"}},
 	{0, "\x3F\x5F\x03\x00", Type{Other, "Windows Help", "HLP"}},
 	{0, "MAM\x04", Type{Other, "Windows prefetch (compressed)", "PF"}},
 	{4, "SCCA", Type{Other, "Windows prefetch", "PF"}},
@@ -101,6 +139,8 @@ var marks = []mark{
 	{0, "bplist00", Type{Other, "property list (binary)", "PLIST"}},
 	{0, "\xD4\xC3\xB2\xA1", Type{Other, "packet capture (pcap)", "PCAP"}},
 	{0, "\xA1\xB2\xC3\xD4", Type{Other, "packet capture (pcap)", "PCAP"}},
+	{0, "\x4D\x3C\xB2\xA1", Type{Other, "packet capture (pcap)", "PCAP"}},
+	{0, "\xA1\xB2\x3C\x4D", Type{Other, "packet capture (pcap)", "PCAP"}},
 	{0, "\x0A\x0D\x0D\x0A", Type{Other, "packet capture (pcapng)", "PCAPNG"}},
 	{0, "\xDE\x12\x04\x95", Type{Other, "GNU message catalogue", "MO"}},
 	{0, "\x95\x04\x12\xDE", Type{Other, "GNU message catalogue", "MO"}},
@@ -203,10 +243,23 @@ func (s *sample) magic() Type {
 		return Type{Class, fmt.Sprintf("Java class %d", be16(h[6:])), "CLASS"}
 	case has("\x04\x00\x00\x00") && len(h) > 16 && h[16] == '{' && le32(h[8:]) == le32(h[4:])-4 && le32(h[12:]) <= le32(h[8:])-4:
 		return Type{Asar, "Electron archive (asar)", "ASAR"}
-	case has("\xCA\xFE\xBA\xBF"):
+	case has("\xCA\xFE\xBA\xBF") && len(h) >= 8:
 		return s.fat()
 	case has("\xFE\xED\xFA\xCE") || has("\xFE\xED\xFA\xCF") || has("\xCE\xFA\xED\xFE") || has("\xCF\xFA\xED\xFE"):
 		return s.macho(0, true)
+	case has("\x1A\x45\xDF\xA3") && bytes.Contains(h[:min(len(h), 64)], []byte("webm")):
+		return Type{Video, "WebM video", "WEBM"}
+	case (has("\x05\x02") || has("\x05\x04")) && s.kerberos():
+		if h[1] == 2 {
+			return Type{Other, "Kerberos keytab", "KEYTAB"}
+		}
+		return Type{Other, "Kerberos credential cache", "CCACHE"}
+	case has("\x80") && s.pickle():
+		return Type{Other, "Python pickle", "PICKLE"}
+	case h[0] >= 0x80 && s.openPGP() != "":
+		return Type{Other, "OpenPGP " + s.openPGP(), "PGP"}
+	case (has("\x1A\x01") || has("\x1E\x02")) && s.terminfo():
+		return Type{Other, "terminfo entry", "TERMINFO"}
 	case has("%!PS-AdobeFont") || has("%!FontType"):
 		return Type{Font, "Type 1 font", "PFA"}
 	case has("\x80\x01") && s.is(6, "%!"):
@@ -441,6 +494,89 @@ func (s *sample) pdf() Type {
 		}
 	}
 	return Type{PDF, name, "PDF"}
+}
+
+// kerberos reports whether a keytab's first entry, or a credential cache's header, has a length that fits the file.
+func (s *sample) kerberos() bool {
+	h := s.head
+	if len(h) < 12 {
+		return false
+	}
+	if h[1] == 4 {
+		n := binary.BigEndian.Uint16(h[2:])
+		return n < 64 && (n == 0 || binary.BigEndian.Uint16(h[4:]) == 1)
+	}
+	n, parts := int64(binary.BigEndian.Uint32(h[2:])), binary.BigEndian.Uint16(h[6:])
+	return n >= 16 && n <= s.size-6 && parts >= 1 && parts <= 8
+}
+
+// pickle reports whether protocol 2 to 5 of Python's pickles is announced and the file ends as they do.
+func (s *sample) pickle() bool {
+	h := s.head
+	if len(h) < 4 || h[1] < 2 || h[1] > 5 || !s.is(s.size-1, ".") {
+		return false
+	}
+	if h[1] >= 4 && h[2] == 0x95 { // a frame
+		return len(h) >= 11 && binary.LittleEndian.Uint64(h[3:]) <= uint64(s.size-11)
+	}
+	return bytes.IndexByte([]byte("}](cX"), h[2]) >= 0 && (h[2] != 'c' || isText(h[3:min(len(h), 12)]))
+}
+
+// openPGP names what the first packet holds; "" where it does not look like one.
+func (s *sample) openPGP() string {
+	h := s.head
+	if len(h) < 16 {
+		return ""
+	}
+	tag, body, n := int(h[0]>>2&15), h[2:], int64(h[1])
+	switch {
+	case h[0]&0x40 != 0: // the newer form
+		tag = int(h[0] & 63)
+		switch {
+		case h[1] >= 192 && h[1] < 224:
+			n, body = (int64(h[1])-192)<<8+int64(h[2])+192, h[3:]
+		case h[1] == 255:
+			n, body = int64(binary.BigEndian.Uint32(h[2:])), h[6:]
+		case h[1] > 223:
+			return ""
+		}
+	case h[0]&3 == 1:
+		n, body = int64(binary.BigEndian.Uint16(h[1:])), h[3:]
+	case h[0]&3 == 2:
+		n, body = int64(binary.BigEndian.Uint32(h[1:])), h[5:]
+	case h[0]&3 == 3:
+		return ""
+	}
+	if n < 10 || n > s.size-2 {
+		return ""
+	}
+	// The version, and behind it an algorithm that is registered or a time that can be.
+	v := body[0]
+	switch tag {
+	case 1: // a session's key, for the holder of a key
+		if v == 3 && n < 2048 && (body[9] >= 1 && body[9] <= 3 || body[9] >= 16 && body[9] <= 28) {
+			return "message"
+		}
+	case 2:
+		if v == 4 && n < 4096 && body[1] <= 0x50 && (body[2] >= 1 && body[2] <= 3 || body[2] >= 17 && body[2] <= 28) && body[3] <= 14 || v == 3 && body[1] == 5 && n < 4096 {
+			return "signature"
+		}
+	case 5, 6:
+		if (v == 4 && body[5] <= 28 && body[5] > 0 || v == 3 && body[7] >= 1 && body[7] <= 3) && body[1] >= 0x20 && n < 16<<10 {
+			return []string{"private key", "public key"}[tag-5]
+		}
+	}
+	return ""
+}
+
+// terminfo reports whether the counts of a compiled entry fit, and its names are text.
+func (s *sample) terminfo() bool {
+	h := s.head
+	if len(h) < 14 || s.size > 64<<10 {
+		return false
+	}
+	names := int(binary.LittleEndian.Uint16(h[2:]))
+	return names >= 2 && names <= 512 && 12+names <= len(h) && h[12+names-1] == 0 && isText(h[12:12+names-1]) && binary.LittleEndian.Uint16(h[4:]) <= 64 && binary.LittleEndian.Uint16(h[6:]) <= 64
 }
 
 // late tells what is known by marks far from the beginning.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,7 +13,7 @@ import (
 // isText reports whether bytes hold none that text never has.
 func isText(b []byte) bool {
 	for _, c := range b {
-		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1B && c != 0x1A && c != 0x08 || c == 0x7F {
+		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1B && c != 0x1A && c != 0x08 && c != 0x07 && c != 0x0B || c == 0x7F {
 			return false
 		}
 	}
@@ -103,7 +104,7 @@ func (s *sample) decode() (string, string) {
 		return string(h), "ASCII"
 	case utf8.Valid(valid):
 		return string(valid), "UTF-8"
-	case high <= len(h)*2/3:
+	case high <= len(h)*2/3 || len(h) >= 128: // so many bytes without one of control are no chance
 		b := make([]rune, len(h))
 		for i, c := range h {
 			b[i] = rune(c)
@@ -134,8 +135,10 @@ func (s *sample) text() Type {
 
 func script(name, short string) Type { return Type{Script, "script: " + name, short} }
 
+type interpreter struct{ prefix, name, short string }
+
 // shebangs are interpreters by the beginning of their name.
-var shebangs = []struct{ prefix, name, short string }{
+var shebangs = []interpreter{
 	{"python", "Python", "PY"}, {"pypy", "Python", "PY"}, {"perl", "Perl", "PL"}, {"ruby", "Ruby", "RB"}, {"php", "PHP", "PHP"},
 	{"node", "JavaScript", "JS"}, {"deno", "JavaScript", "JS"}, {"bun", "JavaScript", "JS"}, {"pwsh", "PowerShell", "PS1"}, {"powershell", "PowerShell", "PS1"},
 	{"osascript", "AppleScript", "SCPT"}, {"lua", "Lua", "LUA"}, {"tclsh", "Tcl", "TCL"}, {"wish", "Tcl", "TCL"}, {"expect", "Tcl", "TCL"},
@@ -145,6 +148,13 @@ var shebangs = []struct{ prefix, name, short string }{
 	{"tclkit", "Tcl", "TCL"}, {"gjs", "JavaScript", "JS"}, {"cscript", "JavaScript", "JS"}, {"nft", "nft", "NFT"},
 }
 
+// isShebang reports whether what follows the mark is a program, which has a path or a name that is known.
+func isShebang(t string) bool {
+	line, _, _ := strings.Cut(t[:min(len(t), 256)], "\n")
+	f := strings.Fields(line)
+	return len(f) > 0 && (strings.ContainsAny(f[0], `/\`) || slices.ContainsFunc(shebangs, func(b interpreter) bool { return b.prefix == f[0] }) || len(f) == 1)
+}
+
 func shebang(line string) Type {
 	f := strings.Fields(line)
 	if len(f) == 0 {
@@ -152,6 +162,9 @@ func shebang(line string) Type {
 	}
 	base := func(p string) string { return p[strings.LastIndexAny(p, `/\`)+1:] }
 	name := base(f[0])
+	if name == "bin" && len(f) > 1 { // "/usr/bin env", by mistake
+		f, name = f[1:], base(f[1])
+	}
 	if name == "env" {
 		for _, a := range f[1:] {
 			if !strings.HasPrefix(a, "-") && !strings.Contains(a, "=") {
@@ -161,7 +174,7 @@ func shebang(line string) Type {
 		}
 	}
 	for _, b := range shebangs {
-		if rest, ok := strings.CutPrefix(name, b.prefix); ok && strings.Trim(rest, "0123456789.-abcdefghijklmnopqrstuvwxyz") == "" && (rest == "" || rest[0] < 'a' || b.prefix == "node") {
+		if rest, ok := strings.CutPrefix(name, b.prefix); ok && strings.Trim(rest, "0123456789.-_abcdefghijklmnopqrstuvwxyz") == "" && (rest == "" || rest[0] < 'a' || b.prefix == "node") {
 			return script(b.name, b.short)
 		}
 	}
@@ -192,7 +205,7 @@ var scriptLanguages = []scriptLanguage{
 		`(?i)\[(system\.|convert\]::|text\.encoding\]|string\]|int\]|byte\[\]\]|net\.)`, 4, `(?m)^\s*\$[A-Za-z_]\w*\s*=`, 3, `(?i)-(eq|ne|match|like|and|or|notmatch)\s`, 3, `(?i)\b(iex|-encodedcommand|downloadstring|frombase64string)\b`, 5, `(?m)^<#`, 4, `(?im)^# SIG # Begin signature block`, 10,
 		`(?im)^#requires\s+-`, 10)},
 	{script("batch", "BAT"), hints(
-		`(?im)^\s*@?echo\s+off\b`, 10, `(?im)^\s*@?(set(local)?|goto|rem|call|if\s+(not\s+)?(exist|errorlevel|defined|"?%)|for\s+/?[a-z]?\s*%%|exit\s+/b|pause|cls|title|start|pushd|popd|endlocal)\b`, 4, `%[A-Za-z_]\w{2,}(:[^%\n]*)?%`, 4, `(?i)%%~?[a-z]\b|%~[a-z]*[0-9]`, 4,
+		`(?im)^\s*@?echo\s+off\b`, 10, `(?im)^\s*@?(set(local)?|goto|rem|call|if\s+(not\s+)?(exist|errorlevel|defined|"?%)|for\s+/?[a-z]?\s*%%|exit\s+/b|pause|cls|title|start|pushd|popd|endlocal)\b`, 4, `%[A-Za-z_]\w{2,}(:[^%\n]*)?%`, 4, `(?i)%~dp0`, 4, `(?i)%%~?[a-z]\b|%~[a-z]*[0-9]`, 4,
 		`(?im)^:[A-Za-z_]\w*\s*$`, 3, `(?im)^\s*@?(reg|taskkill|xcopy|copy|del|attrib|schtasks|net|sc|wmic|cmd|md|mkdir|rd|cd)\s+[/"%\w]`, 3)},
 	{script("VBScript", "VBS"), hints(
 		`(?i)\bcreateobject\s*\(`, 6, `(?im)^\s*option\s+explicit`, 5, `(?im)^\s*(private\s+|public\s+)?(sub|function)\s+\w+\s*(\(|$)`, 3, `(?im)^\s*end\s+(sub|function|if|with|select)\b`, 4, `(?im)^\s*set\s+\w+\s*=\s*`, 3, `(?im)^\s*dim\s+\w+`, 4,
@@ -213,15 +226,19 @@ var scriptLanguages = []scriptLanguage{
 }
 
 var (
-	mailField = regexp.MustCompile(`^[!-9;-~]+:([ \t]|$)`)
-	mailNames = []string{"received", "from", "to", "subject", "date", "message-id", "mime-version", "return-path", "delivered-to", "content-type", "reply-to", "x-mailer", "dkim-signature", "x-original-to", "sender", "cc", "x-received", "arc-seal"}
-	tagAt     = regexp.MustCompile(`(?is)^\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|hta:application|meta|title|iframe|table|div|p|span|br|h[1-6]|center|a\s|img\s|form|style|link\s|object|embed|ul|frameset)\b`)
-	xmlRoot   = regexp.MustCompile(`(?s)<([A-Za-z_][\w.:-]*)`)
-	xmlSkip   = regexp.MustCompile(`(?s)<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>`)
-	jsonStart = regexp.MustCompile(`^\s*(\{\s*("|\}|$)|\[\s*([\[{"\]\d-]|true|false|null|$))`)
-	phpTag    = newHint(`(?im)^\s*<\?php\b`, 0)
-	htaTag    = newHint(`(?i)<hta:application\b`, 0)
-	pemLine   = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----\r?$`)
+	mailField    = regexp.MustCompile(`^[!-9;-~]+:([ \t]|$)`)
+	mailNames    = []string{"received", "from", "to", "subject", "date", "message-id", "mime-version", "return-path", "delivered-to", "content-type", "reply-to", "x-mailer", "dkim-signature", "x-original-to", "sender", "cc", "x-received", "arc-seal"}
+	tagAt        = regexp.MustCompile(`(?is)^\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|hta:application|meta|title|iframe|table|div|p|span|br|h[1-6]|center|a\s|img\s|form|style|link\s|object|embed|ul|frameset)\b`)
+	xmlRoot      = regexp.MustCompile(`(?s)<([A-Za-z_][\w.:-]*)`)
+	xmlSkip      = regexp.MustCompile(`(?s)<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>`)
+	jsonStart    = regexp.MustCompile(`^\s*(\{\s*("|\}|$)|\[\s*([\[{"\]\d-]|true|false|null|$))`)
+	yamlKey      = regexp.MustCompile(`^["']?[A-Za-z_][\w.-]*["']?:( .*)?$`)
+	packageLine  = newHint(`(?m)^package [a-z_]\w*\s*$`, 0)
+	infSignature = newHint(`(?im)^\s*signature\s*=\s*"?\$(chicago|windows (nt|95))\$`, 0)
+	rdpField     = newHint(`(?im)^(full address|screen mode id|remoteapplicationprogram):[si]:`, 0)
+	phpTag       = newHint(`(?im)^\s*<\?php\b`, 0)
+	htaTag       = newHint(`(?i)<hta:application\b`, 0)
+	pemLine      = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----\r?$`)
 )
 
 // language tells the language of text; t may be cut anywhere.
@@ -230,7 +247,7 @@ func language(t string) Type {
 	low := strings.ToLower(body[:min(len(body), 512)])
 	all := look(t)
 	switch {
-	case strings.HasPrefix(t, "#!"):
+	case strings.HasPrefix(t, "#!") && isShebang(t[2:]):
 		line, _, _ := strings.Cut(t[2:], "\n")
 		return shebang(line[:min(len(line), 256)])
 	case strings.HasPrefix(body, "{\\rt"):
@@ -241,6 +258,20 @@ func language(t string) Type {
 		return Type{Text, "Internet shortcut", "URL"}
 	case strings.HasPrefix(low, "[desktop entry]"):
 		return Type{Text, "desktop entry", "DESKTOP"}
+	case strings.HasPrefix(low, "[shell]") && strings.Contains(low, "command"):
+		return Type{Text, "Explorer command file (SCF)", "SCF"}
+	case infSignature.in(&all):
+		return Type{Text, "Windows setup information (INF)", "INF"}
+	case strings.HasPrefix(low, "id;p"):
+		return Type{Text, "SYLK spreadsheet", "SLK"}
+	case strings.HasPrefix(low, "web\n1\n") || strings.HasPrefix(low, "web\r\n1\r\n"):
+		return Type{Text, "Excel web query", "IQY"}
+	case rdpField.in(&all):
+		return Type{Text, "Remote Desktop connection", "RDP"}
+	case strings.HasPrefix(t, "#@~^"):
+		return Type{Script, "script: encoded (VBE or JSE)", "VBE"}
+	case strings.HasPrefix(t, "putty-user-key-file-") || strings.HasPrefix(t, "PuTTY-User-Key-File-"):
+		return Type{Text, "PuTTY private key", "PPK"}
 	case strings.HasPrefix(low, "[autorun]"):
 		return Type{Text, "Autorun file", "INF"}
 	case strings.HasPrefix(low, "begin:vcard"):
@@ -275,7 +306,11 @@ func language(t string) Type {
 	if len(t) < 8 {
 		return Type{}
 	}
-	l := look(t[:min(len(t), 4<<10)])
+	t = t[:min(len(t), 4<<10)]
+	l := look(t)
+	if holdsCode(t, &l) {
+		return Type{}
+	}
 	best, most := Type{}, 9
 	for i := range scriptLanguages {
 		score := 0
@@ -289,6 +324,24 @@ func language(t string) Type {
 		}
 	}
 	return best
+}
+
+// holdsCode reports whether text is of a kind that often has pieces of scripts in it and is none: YAML, Markdown, the source of Go and of its kin.
+func holdsCode(t string, l *looked) bool {
+	first := ""
+	for line := range strings.Lines(t) {
+		if line = strings.TrimRight(line, " \t\r\n"); line != "" && (line[0] != '#' || first == "" && strings.HasPrefix(line, "# ") && strings.Contains(t, "\n```")) {
+			first = line
+			break
+		}
+	}
+	switch {
+	case yamlKey.MatchString(first) || first == "---":
+		return true
+	case strings.Contains(t, "\n```") && (strings.HasPrefix(first, "# ") || strings.HasPrefix(first, "<") || strings.HasPrefix(first, "[")):
+		return true
+	}
+	return (strings.HasPrefix(first, "/") || strings.HasPrefix(first, "package")) && packageLine.in(l)
 }
 
 // markup tells what begins with a tag.
@@ -332,6 +385,25 @@ func markup(t string) Type {
 	case "project":
 		if strings.Contains(t, "schemas.microsoft.com/developer/msbuild") {
 			return Type{XML, "MSBuild project", "PROJ"}
+		}
+	case "mmc_consolefile":
+		return Type{XML, "Management Console file (MSC)", "MSC"}
+	case "librarydescription":
+		return Type{XML, "Windows library", "LIBRARY-MS"}
+	case "persistedquery":
+		return Type{XML, "Windows saved search", "SEARCH-MS"}
+	case "pcsettings":
+		return Type{XML, "Windows settings shortcut", "SETTINGCONTENT-MS"}
+	case "task":
+		if strings.Contains(t, "schemas.microsoft.com/windows/2004/02/mit/task") {
+			return Type{XML, "Windows scheduled task", "XML"}
+		}
+	case "assembly":
+		if strings.Contains(t, "urn:schemas-microsoft-com:asm.") {
+			if strings.Contains(t, "deployment") {
+				return Type{XML, "ClickOnce deployment", "APPLICATION"}
+			}
+			return Type{XML, "assembly manifest", "MANIFEST"}
 		}
 	case "objs":
 		return Type{XML, "PowerShell objects (CLIXML)", "XML"}

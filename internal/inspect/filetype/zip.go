@@ -91,13 +91,29 @@ func (s *sample) localNames() []string {
 			break
 		}
 		n, x := int64(binary.LittleEndian.Uint16(b[26:])), int64(binary.LittleEndian.Uint16(b[28:]))
-		names = append(names, string(s.at(off+30, n)))
-		if b[6]&8 != 0 { // the size follows the data
-			break
+		if name := string(s.at(off+30, n)); name != "" {
+			names = append(names, name)
+		}
+		if b[6]&8 != 0 && binary.LittleEndian.Uint32(b[18:]) == 0 { // the size follows the data, and the next member that
+			i := bytes.Index(s.at(off+30, 1<<20), []byte("PK\x03\x04"))
+			if i < 0 {
+				break
+			}
+			off += 30 + int64(i)
+			continue
 		}
 		off += 30 + n + x + int64(binary.LittleEndian.Uint32(b[18:]))
 	}
 	return names
+}
+
+// jarMark reports whether the first member has the extra field that Java's own archiver writes.
+func (s *sample) jarMark() bool {
+	b := s.at(0, 30)
+	if len(b) < 30 || string(b[:4]) != "PK\x03\x04" || binary.LittleEndian.Uint16(b[28:]) < 4 {
+		return false
+	}
+	return s.is(30+int64(binary.LittleEndian.Uint16(b[26:])), "\xFE\xCA\x00\x00")
 }
 
 func (s *sample) zipType(names []string) Type {
@@ -187,7 +203,9 @@ func (s *sample) zipType(names []string) Type {
 		return Type{Jar, "Java web application (WAR)", "WAR"}
 	case has["META-INF/application.xml"]:
 		return Type{Jar, "Java enterprise application (EAR)", "EAR"}
-	case has["module-info.class"] || has["META-INF/MANIFEST.MF"]:
+	case has["classes/"] && s.is(0, "JM\x01\x00"):
+		return Type{Zip, "Java module (JMOD)", "JMOD"}
+	case has["module-info.class"] || has["META-INF/MANIFEST.MF"] || s.jarMark():
 		return Type{Jar, "Java archive (JAR)", "JAR"}
 	case suffix["wheel"]:
 		return Type{Zip, "Python wheel", "WHL"}
