@@ -808,6 +808,8 @@ func FuzzRAR(f *testing.F) {
 	f.Add(rar5("dir/x.txt", "content"))
 	f.Add(rar4("dir/x.txt", "content", 0))
 	f.Add(rar4("dir/x.txt", "content", 2))
+	f.Add(rar4("dir/x.txt", "content", 1))
+	f.Add(change(rar5("dir/x.txt", "content"), 16, 0))
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.RAR, b) })
 }
 
