@@ -207,3 +207,60 @@ func change(b []byte, at int, with byte) []byte {
 	b[at] = with
 	return b
 }
+
+// TestZipSamples compares what libarchive's samples hold with what 7-Zip unpacks of them.
+func TestZipSamples(t *testing.T) {
+	apart := map[string]string{
+		"test_read_format_zip_symlink.zip":      "7-Zip makes links",
+		"test_read_format_zip_ppmd8.zipx":       "PPMd",
+		"test_read_format_zip_ppmd8_multi.zipx": "PPMd",
+	}
+	compared := 0
+	for _, path := range samplePaths(t, "test_compat_zip_*.uu", "test_read_format_zip*.uu") {
+		name := strings.TrimSuffix(filepath.Base(path), ".uu")
+		if apart[name] != "" {
+			continue
+		}
+		b := realdata.Decoded(t, path)
+		got, err := list(t, filetype.Zip, b, Options{Passwords: samplePasswords})
+		want, failed := sevenZip(t, "zip", b)
+		if failed != nil {
+			t.Logf("%s: 7-Zip tells %v; we %v of %v", name, failed, err, got)
+			continue
+		}
+		compared++
+		if err != nil && !strings.Contains(err.Error(), "disagree") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, sorted(got)); diff != "" {
+			t.Errorf("%s (-7z +ours):\n%s", name, diff)
+		}
+	}
+	if compared < 30 {
+		t.Errorf("%d samples were compared", compared)
+	}
+}
+
+// sevenZip is what 7-Zip unpacks, and its error, if it tells one. The test is skipped where it is not installed.
+func sevenZip(t *testing.T, kind string, b []byte) ([]entry, error) {
+	t.Helper()
+	path, err := exec.LookPath("7z")
+	if err != nil {
+		t.Skipf("the reference tool is not there: %v", err)
+	}
+	dir := write(t, map[string][]byte{"archive": b})
+	out := t.TempDir()
+	unpack := exec.CommandContext(t.Context(), path, "x", "-bd", "-y", "-t"+kind, "-p"+samplePasswords[0], filepath.Join(dir, "archive"))
+	unpack.Dir, unpack.Env = out, append(unpack.Environ(), "LC_ALL=C.UTF-8")
+	said, err := unpack.CombinedOutput()
+	if err != nil {
+		_, what, _ := strings.Cut(string(said), "ERROR")
+		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(what))
+	}
+	run(t, out, "chmod", "-R", "u+rwX", ".")
+	got := tree(t, out)
+	for i := range got { // 7-Zip leaves names as they are where it does not know their code
+		got[i].Path = cleanPath(localName([]byte(got[i].Path)))
+	}
+	return sorted(got), nil
+}
