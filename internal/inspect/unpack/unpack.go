@@ -84,6 +84,8 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.ODF:      readZip,
 	filetype.SevenZip: readSevenZip,
 	filetype.RAR:      readRAR,
+	filetype.ARJ:      readARJ,
+	filetype.LZH:      readLZH,
 	filetype.Tar:      readTar,
 	filetype.Gzip:     readGzip,
 	filetype.Bzip2:    readBzip2,
