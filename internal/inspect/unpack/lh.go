@@ -3,6 +3,7 @@ package unpack
 import (
 	"bufio"
 	"io"
+	"math"
 )
 
 // The methods of LHA and ARJ, which are of one family: matches in a window, in prefix codes of Huffman's.
@@ -142,9 +143,12 @@ func (l *lhReader) Read(p []byte) (int, error) {
 	}
 }
 
+// emit writes a byte, unless its bits lie behind the end.
 func (l *lhReader) emit(b byte) {
-	l.put(b)
-	l.left--
+	if l.highReader.err == nil {
+		l.put(b)
+		l.left--
+	}
 }
 
 // lhDecoder undoes lh4 to lh7, and the methods 1 to 3 of ARJ: blocks with codes of their own.
@@ -332,11 +336,36 @@ func windowDistance(next, at, window int64) int {
 	return int(distance)
 }
 
-// newLZ5 undoes lz5 of LArc: bytes and matches, eight after a byte that tells which are which; the window has something in it from the start.
+// lzss undoes what Okumura's program of 1988 writes, and others after it: bytes and matches, eight after a byte that tells which are which; the
+// window of 4 KiB is addressed from its beginning, and has something in it from the start.
+type lzss struct {
+	lhReader
+	in    *bufio.Reader
+	flags uint32 // the one above those that are left
+	start [lzssWindow]byte
+	from  int64 // where the first byte goes
+	open  bool  // it goes on up to the input's end
+}
+
+const lzssWindow = 4 << 10
+
+// newLZSS makes one whose window is blank. With a size of -1, it reads up to the input's end.
+func newLZSS(in *bufio.Reader, size, from int64) *lzss {
+	d := &lzss{in: in, from: from, open: size < 0}
+	d.r, d.left, d.buf = in, size, make([]byte, lzssWindow)
+	if d.open {
+		d.left = math.MaxInt64
+	}
+	for i := range d.start {
+		d.start[i] = ' '
+	}
+	d.step = d.one
+	return d
+}
+
+// newLZ5 undoes lz5 of LArc, whose window is filled with what programs often have.
 func newLZ5(in *bufio.Reader, size int64) io.Reader {
-	const window, from = 4 << 10, 4<<10 - 18
-	d := &lz5{}
-	d.r, d.left, d.buf = in, size, make([]byte, window)
+	d := newLZSS(in, size, lzssWindow-18)
 	start := d.start[:0]
 	for i := range 256 {
 		for range 13 {
@@ -349,38 +378,37 @@ func newLZ5(in *bufio.Reader, size int64) io.Reader {
 	for i := range 256 {
 		start = append(start, byte(255-i))
 	}
-	start = append(start, make([]byte, 128)...)
-	for range from - len(start) {
-		start = append(start, ' ')
-	}
-	d.step = func() error {
-		if d.flags < 2 {
-			d.flags = d.read(8) | 1<<8
-		}
-		literal := d.flags&1 == 1
-		d.flags >>= 1
-		b := d.read(8)
-		if literal {
-			d.emit(byte(b))
-			return nil
-		}
-		c := d.read(8)
-		n := int(c&15) + 3
-		distance := windowDistance(from+d.total, int64(b|c&0xf0<<4), window)
-		// What lies before the beginning is copied a byte at a time.
-		for ; n > 0 && int64(distance) > d.total && d.left > 0 && d.free() > 0; n-- {
-			d.emit(d.start[(from+d.total-int64(distance)+window)%window])
-		}
-		d.length, d.distance = n, distance
-		return nil
-	}
+	_ = append(start, make([]byte, 128)...)
+	clear(d.start[d.from:]) // blanks are between the two
 	return d
 }
 
-type lz5 struct {
-	lhReader
-	flags uint32 // the one above those that are left
-	start [4 << 10]byte
+func (d *lzss) one() error {
+	if d.open {
+		if _, err := d.in.Peek(1); err == io.EOF {
+			d.left = 0
+			return nil
+		}
+	}
+	if d.flags < 2 {
+		d.flags = d.read(8) | 1<<8
+		return nil
+	}
+	literal := d.flags&1 == 1
+	d.flags >>= 1
+	b := d.read(8)
+	if literal {
+		d.emit(byte(b))
+		return nil
+	}
+	c := d.read(8)
+	d.length = int(c&15) + 3
+	d.distance = windowDistance(d.from+d.total, int64(b|c&0xf0<<4), lzssWindow)
+	// What lies before the beginning is copied here.
+	for ; d.err == nil && d.length > 0 && int64(d.distance) > d.total && d.left > 0 && d.free() > 0; d.length-- {
+		d.emit(d.start[(d.from+d.total-int64(d.distance)+lzssWindow)%lzssWindow])
+	}
+	return nil
 }
 
 // lh1 undoes lh1: a code that adapts with each symbol, and distances in a fixed one.

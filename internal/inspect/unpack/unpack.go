@@ -86,6 +86,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.RAR:      readRAR,
 	filetype.ARJ:      readARJ,
 	filetype.LZH:      readLZH,
+	filetype.SZDD:     readMSCompress,
 	filetype.Tar:      readTar,
 	filetype.Gzip:     readGzip,
 	filetype.Bzip2:    readBzip2,
