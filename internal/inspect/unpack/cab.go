@@ -150,7 +150,7 @@ func (f *cabFolder) readable(c *container) error {
 		return nil
 	case 2:
 		if bits := f.method >> 8 & 31; bits < 10 || bits > 21 {
-			return fmt.Errorf("Quantum with a window of 2^%d bytes", bits)
+			return fmt.Errorf("a window of 2^%d bytes is none of Quantum", bits)
 		}
 		return nil
 	case 3:
