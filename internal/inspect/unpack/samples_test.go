@@ -94,6 +94,7 @@ func TestRARSamples(t *testing.T) {
 			t.Errorf("%s (-bsdtar +ours):\n%s", name, diff)
 		}
 	}
+	t.Logf("%d samples are compared", compared)
 	if compared < 20 {
 		t.Errorf("%d samples were compared", compared)
 	}
@@ -236,6 +237,7 @@ func TestZipSamples(t *testing.T) {
 			t.Errorf("%s (-7z +ours):\n%s", name, diff)
 		}
 	}
+	t.Logf("%d samples are compared", compared)
 	if compared < 30 {
 		t.Errorf("%d samples were compared", compared)
 	}
