@@ -116,7 +116,8 @@ func TestZip(t *testing.T) {
 		"file that looks like a directory": {in: patch(patch(plain, central, 1, 50, '/'), local, 1, 34, '/'), want: []entry{member("a.tx", "first"), two[1]}},
 		"method not known": {in: patch(patch(plain, central, 1, 10, 19, 0), local, 1, 8, 19, 0),
 			want: []entry{{Path: "a.txt", Size: 5, Err: "zip: member a.txt: method 19 (IBM LZ77) is not read"}, two[1]}},
-		"PPMd": {in: patch(patch(plain, central, 1, 10, 98, 0), local, 1, 8, 98, 0), want: []entry{{Path: "a.txt", Size: 5, Err: "zip: member a.txt: method 98 (PPMd) is not read"}, two[1]}},
+		"PPMd of nothing": {in: patch(patch(plain, central, 1, 10, 98, 0), local, 1, 8, 98, 0), want: []entry{
+			{Path: "a.txt", SHA256: sum(nil), Err: "zip: member a.txt: PPMd of order 11 with method 12 is not known"}, two[1]}},
 		"method hidden in the directory": {in: patch(plain, central, 1, 10, 77, 0), want: two,
 			err: "zip: the headers of 1 members disagree: a.txt: method 77 in the directory, 8 in the local header"},
 		"encrypted by the directory only": {in: patch(plain, central, 1, 8, 9, 0), want: two,
@@ -794,6 +795,9 @@ func FuzzZipMethod(f *testing.F) {
 	f.Add(uint16(1), shrink(content))
 	f.Add(uint16(3), reduce(content, 2))
 	f.Add(uint16(6), []byte{0, 0x13, 0, 0x13, 1, 2, 3, 4})
+	if at := bytes.Index(testdata(f)["zip-ppmd"], []byte("docs/text.txt")); at > 0 {
+		f.Add(uint16(98), testdata(f)["zip-ppmd"][at+len("docs/text.txt"):])
+	}
 	for _, r := range []uint16{9, 14, 95} {
 		f.Add(r, testdata(f)["zip-deflate64"][40:])
 	}

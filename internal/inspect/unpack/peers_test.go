@@ -86,6 +86,8 @@ func makers() map[string]made {
 		"zip-bzip2":        {filetype.Zip, "7z", seven("-tzip -mm=BZip2"), all},
 		"zip-lzma":         {filetype.Zip, "7z", seven("-tzip -mm=LZMA"), all},
 		"zip-xz":           {filetype.Zip, "7z", seven("-tzip -mm=xz"), all},
+		"zip-ppmd":         {filetype.Zip, "7z", seven("-tzip -mm=PPMd -mmem=16m -mo=8"), all},
+		"zip-ppmd-long":    {filetype.Zip, "7z", seven("-tzip -mm=PPMd -mmem=16m -mo=16"), all},
 		"zip-crypto":       {filetype.Zip, "7z", seven("-tzip -pinfected -mem=ZipCrypto"), all},
 		"zip-aes128":       {filetype.Zip, "7z", seven("-tzip -pinfected -mem=AES128"), all},
 		"zip-aes256-lzma":  {filetype.Zip, "7z", seven("-tzip -pmalware -mem=AES256 -mm=LZMA"), all},

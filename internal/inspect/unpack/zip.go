@@ -453,7 +453,7 @@ func zipMethodKnown(h *zipHeader) bool {
 		method = h.aes.method
 	}
 	switch method {
-	case 0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 20, 93, 95:
+	case 0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 20, 93, 95, 98:
 		return true
 	}
 	return false
@@ -506,6 +506,8 @@ func (z *zipReader) decompress(h *zipHeader, method uint16, in *bufio.Reader, si
 		return newZstd(in)
 	case 95:
 		return newXZReader(in, z.container), nil
+	case 98:
+		return newPPMd8(in, h.size, z.container)
 	}
 	return nil, zipMethodUnknown(h)
 }
