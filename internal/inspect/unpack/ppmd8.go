@@ -17,6 +17,7 @@ const (
 	ppmdPeriod   = 7
 	ppmdUnit     = 12 // bytes of a context, or of two symbols
 	ppmdIndexes  = 38 // sizes of blocks
+	ppmdLarger   = 7  // times that our contexts are larger than the encoder's, about
 )
 
 // ppmdSymbol is what a context knows of a symbol that followed it. What comes next is the context of both, or so far only a place in the text.
@@ -56,7 +57,8 @@ type ppmd8 struct {
 	low, size           uint32 // of the range
 	code                uint32
 	order               int
-	memory              int64
+	memory              int64  // of the encoder
+	limit               int64  // of ours
 	text                []byte // what was read since the model began
 	unitsStart          int64  // these are the encoder's addresses
 	lowUnit, highUnit   int64
@@ -131,9 +133,7 @@ func newPPMd8(in *bufio.Reader, size int64, c *container) (io.Reader, error) {
 	if d.order < 2 || how>>12 > 2 {
 		return nil, fmt.Errorf("PPMd of order %d with method %d is not known", d.order, how>>12)
 	}
-	if d.memory > c.o.Memory {
-		return nil, errDictionary
-	}
+	d.limit = c.o.Memory
 	for _, b := range h[2:] {
 		d.code = d.code<<8 | uint32(b)
 	}
@@ -539,6 +539,9 @@ func (c *ppmdContext) knows(symbol byte) *ppmdSymbol {
 func (d *ppmd8) learn() error {
 	if d.err != nil {
 		return d.err
+	}
+	if used := d.lowUnit + d.memory - d.highUnit - d.unitsStart; ppmdLarger*used+int64(len(d.text)) > d.limit {
+		return errDictionary
 	}
 	f := *d.found
 	var up *ppmdSymbol // the same symbol in the shorter context
