@@ -74,11 +74,11 @@ func TestRARSamples(t *testing.T) {
 		b := realdata.Decoded(t, path)
 		at := int64(0)
 		if strings.HasSuffix(name, ".exe") {
-			found, ok := Find(bytes.NewReader(b), int64(len(b)), 0)
-			if !ok || found.Format != filetype.RAR {
-				t.Errorf("%s: no RAR was found in the program", name)
+			found := Find(bytes.NewReader(b), int64(len(b)), false)
+			if len(found) != 1 || found[0].Format != filetype.RAR {
+				t.Fatalf("%s: found %v in the program", name, found)
 			}
-			at = found.Offset
+			at = found[0].Offset
 		}
 		got, err := list(t, filetype.RAR, b[at:], Options{Passwords: samplePasswords})
 		want, failed := bsdtar(t, b)
