@@ -94,7 +94,8 @@ const (
 	XAR      Format = "xar"  // .pkg of macOS
 	SZDD     Format = "szdd" // compress.exe of MS-DOS; and KWAJ
 	BinHex   Format = "binhex"
-	NSIS     Format = "nsis" // the data that an installer of NSIS appends to its program
+	Archive  Format = "archive" // of a kind that no reader opens, as ACE, ARC, Zoo or StuffIt
+	NSIS     Format = "nsis"    // the data that an installer of NSIS appends to its program
 
 	// What other programs carry or append.
 	PyInstaller Format = "pyinstaller" // scripts and libraries of Python

@@ -30,7 +30,7 @@ var marks = []mark{
 	{0, "LZIP\x01", Type{Lzip, "lzip", "LZ"}},
 	{0, "\x1F\x9D", Type{Compress, "compress", "Z"}},
 	{0, "MSCF\x00\x00\x00\x00", Type{Cab, "Microsoft Cabinet", "CAB"}},
-	{0, "ISc(", Type{Other, "InstallShield Cabinet", "CAB"}},
+	{0, "ISc(", Type{Archive, "InstallShield Cabinet", "CAB"}},
 	{0, "070701", Type{CPIO, "cpio (newc)", "CPIO"}},
 	{0, "070702", Type{CPIO, "cpio (crc)", "CPIO"}},
 	{0, "070707", Type{CPIO, "cpio (odc)", "CPIO"}},
@@ -60,14 +60,23 @@ var marks = []mark{
 	{0, "\x00\x05\x16\x00\x00", Type{AppleDouble, "AppleSingle", "AS"}},
 	{0, "\x00\x05\x16\x07\x00", Type{AppleDouble, "AppleDouble", "AD"}},
 	{0, "ActiveMime\x00", Type{ActiveMime, "ActiveMime object", "MSO"}},
-	{0, "\x89LZO\x00\r\n\x1A\n", Type{Other, "lzop", "LZO"}},
-	{0, "LRZI", Type{Other, "lrzip", "LRZ"}},
 	{0, "WARC/1.", Type{Other, "web archive (WARC)", "WARC"}},
-	{7, "**ACE**", Type{Other, "ACE archive", "ACE"}},
-	{0, "StuffIt", Type{Other, "StuffIt archive", "SIT"}},
-	{0, "ZOO ", Type{Other, "Zoo archive", "ZOO"}},
-	{0, "UHA", Type{Other, "UHARC archive", "UHA"}},
-	{0, "AFsc", Type{Other, "AFsc archive", "AFSC"}},
+	{7, "**ACE**", Type{Archive, "ACE archive", "ACE"}},
+	{0, "StuffIt (c)1997-", Type{Archive, "StuffIt archive", "SIT"}},
+	{0, "StuffIt!", Type{Archive, "StuffIt X archive", "SITX"}},
+	{0, "StuffIt?", Type{Archive, "StuffIt X archive", "SITX"}},
+	{10, "rLau", Type{Archive, "StuffIt archive", "SIT"}},
+	{20, "\xDC\xA7\xC4\xFD", Type{Archive, "Zoo archive", "ZOO"}},
+	{0, "ALZ\x01", Type{Archive, "ALZip archive", "ALZ"}},
+	{0, "EGGA\x00\x01", Type{Archive, "ALZip archive (EGG)", "EGG"}},
+	{0, "ArC\x01", Type{Archive, "FreeArc archive", "ARC"}},
+	{0, "7kSt", Type{Archive, "ZPAQ archive", "ZPAQ"}},
+	{0, "zPQ", Type{Archive, "ZPAQ archive", "ZPAQ"}},
+	{0, "LRZI", Type{Archive, "lrzip", "LRZ"}},
+	{0, "RZIP\x02", Type{Archive, "rzip", "RZ"}},
+	{0, "\x89LZO\x00\r\n\x1A\n", Type{Archive, "lzop", "LZO"}},
+	{0, "GRZipII\x00\x02\x04:)", Type{Archive, "GRZip", "GRZ"}},
+	{0, "AFsc", Type{Archive, "AFsc archive", "AFSC"}},
 	{0, "\x00\x00\x00\x00\x00\x00\x00\x00\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
 	{8, "\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
 	{0, "\x7A\x1A\x20\x10", Type{Other, "Symbian package", "SIS"}},
@@ -272,6 +281,10 @@ func (s *sample) magic() Type {
 		return Type{ARJ, "ARJ archive", "ARJ"}
 	case len(h) > 22 && h[2] == '-' && h[6] == '-' && (h[3] == 'l' && (h[4] == 'h' || h[4] == 'z') || h[3] == 'p' && h[4] == 'm') && h[20] <= 3:
 		return Type{LZH, "LHA archive", "LZH"}
+	case has("UHA") && len(h) > 3 && h[3] < ' ':
+		return Type{Archive, "UHARC archive", "UHA"}
+	case h[0] == 0x1A && s.arc():
+		return Type{Archive, "ARC archive", "ARC"}
 	case has("\x5D\x00\x00") && len(h) > 18 && s.lzma():
 		return Type{LZMA, "LZMA", "LZMA"}
 	case has("RIFF") && len(h) >= 12 || has("RIFX") && len(h) >= 12:
@@ -735,4 +748,17 @@ func (s *sample) fallback() Type {
 		f = Font
 	}
 	return Type{f, kind + "/" + sub, strings.ToUpper(strings.TrimPrefix(m.Extension(), "."))}
+}
+
+// arc tells whether a member of an ARC archive begins there: its method, a name of MS-DOS, and where its data end, the next member or the end.
+func (s *sample) arc() bool {
+	h := s.head
+	if len(h) < 29 || h[1] < 2 || h[1] > 11 {
+		return false
+	}
+	name, _, ended := bytes.Cut(h[2:15], []byte{0})
+	if !ended || len(name) == 0 || bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return false
+	}
+	return s.is(29+int64(binary.LittleEndian.Uint32(h[15:])), "\x1A")
 }

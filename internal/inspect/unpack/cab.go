@@ -149,7 +149,10 @@ func (f *cabFolder) readable(c *container) error {
 	case 0, 1:
 		return nil
 	case 2:
-		return errors.New("compressed by Quantum, which is not read")
+		if bits := f.method >> 8 & 31; bits < 10 || bits > 21 {
+			return fmt.Errorf("a window of 2^%d bytes is none of Quantum", bits)
+		}
+		return nil
 	case 3:
 		bits := f.method >> 8 & 31
 		if bits < 15 || bits > 21 {
@@ -179,21 +182,25 @@ func (f *cabFolder) at(c *container, extra, from int64) (io.Reader, error) {
 
 // cabStream decompresses a folder block by block.
 type cabStream struct {
-	c      *container
-	next   int64 // where the next block begins
-	blocks int   // that are left
-	extra  int64
-	method uint16
-	out    []byte // of the current block, not yet taken
-	told   int64  // bytes taken
-	window []byte // of MSZIP
-	lzx    *lzxDecoder
-	failed error
+	c       *container
+	next    int64 // where the next block begins
+	blocks  int   // that are left
+	extra   int64
+	method  uint16
+	out     []byte // of the current block, not yet taken
+	told    int64  // bytes taken
+	window  []byte // of MSZIP
+	lzx     *lzxDecoder
+	quantum *quantumDecoder
+	failed  error
 }
 
 func newCabStream(c *container, f *cabFolder, extra int64) *cabStream {
 	s := &cabStream{c: c, next: f.data, blocks: f.blocks, extra: extra, method: f.method & 15}
-	if s.method == 3 {
+	switch s.method {
+	case 2:
+		s.quantum = newQuantum(uint(f.method >> 8 & 31))
+	case 3:
 		s.lzx = newLZX(uint(f.method >> 8 & 31))
 	}
 	return s
@@ -268,6 +275,9 @@ func (s *cabStream) block() ([]byte, error) {
 		s.window = append(s.window, out...)
 		s.window = s.window[max(0, len(s.window)-cabWindow):]
 		return out, nil
+	}
+	if s.method == 2 {
+		return s.quantum.block(b, unpacked)
 	}
 	return s.lzx.block(b, unpacked)
 }

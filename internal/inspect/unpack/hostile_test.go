@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"encoding/binary"
@@ -68,6 +69,33 @@ func TestZip(t *testing.T) {
 	commented := append(patch(plain, end, 1, 20, 8, 0), "PK\x05\x06xxxx"...)
 	stub := append([]byte("MZ, a program that unpacks itself PK\x03\x04 "), make([]byte, 500)...)
 	big := zipOf(t, "z", strings.Repeat("x", 1000))
+
+	// The first entry of the directory is gone, its member is not.
+	second := directory + 1 + bytes.Index(plain[directory+1:], []byte(central))
+	unlisted := append(bytes.Clone(plain[:directory]), plain[second:]...)
+	tail := unlisted[len(unlisted)-zipEndSize:]
+	copy(tail[8:], []byte{1, 0, 1, 0})
+	binary.LittleEndian.PutUint32(tail[12:], uint32(len(unlisted)-zipEndSize-directory))
+
+	// What one header calls stored, the other calls deflated.
+	both := strings.Repeat("both ways ", 20)
+	var squeezed bytes.Buffer
+	deflater, _ := flate.NewWriter(&squeezed, 9)
+	io.WriteString(deflater, both)
+	deflater.Close()
+	bothPacked := squeezed.Bytes()
+	var written bytes.Buffer
+	writer := zip.NewWriter(&written)
+	raw, err := writer.CreateRaw(&zip.FileHeader{Name: "x", Method: 8, CRC32: crc32.ChecksumIEEE([]byte(both)),
+		CompressedSize64: uint64(len(bothPacked)), UncompressedSize64: uint64(len(both))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Write(bothPacked)
+	writer.Close()
+	bothWays := patch(written.Bytes(), central, 1, 10, 0, 0)
+	bothWays = patch(bothWays, central, 1, 16, binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(bothPacked))...)
+	bothWays = patch(bothWays, central, 1, 24, byte(len(bothPacked)))
 	for name, c := range map[string]struct {
 		in   []byte
 		want []entry
@@ -88,9 +116,27 @@ func TestZip(t *testing.T) {
 		"file that looks like a directory": {in: patch(patch(plain, central, 1, 50, '/'), local, 1, 34, '/'), want: []entry{member("a.tx", "first"), two[1]}},
 		"method not known": {in: patch(patch(plain, central, 1, 10, 19, 0), local, 1, 8, 19, 0),
 			want: []entry{{Path: "a.txt", Size: 5, Err: "zip: member a.txt: method 19 (IBM LZ77) is not read"}, two[1]}},
-		"PPMd":                              {in: patch(patch(plain, central, 1, 10, 98, 0), local, 1, 8, 98, 0), want: []entry{{Path: "a.txt", Size: 5, Err: "zip: member a.txt: method 98 (PPMd) is not read"}, two[1]}},
-		"method hidden in the directory":    {in: patch(plain, central, 1, 10, 77, 0), want: two},
-		"encrypted by the directory only":   {in: patch(plain, central, 1, 8, 9, 0), want: two},
+		"PPMd of nothing": {in: patch(patch(plain, central, 1, 10, 98, 0), local, 1, 8, 98, 0), want: []entry{
+			{Path: "a.txt", SHA256: sum(nil), Err: "zip: member a.txt: PPMd of order 11 with method 12 is not known"}, two[1]}},
+		"method hidden in the directory": {in: patch(plain, central, 1, 10, 77, 0), want: two,
+			err: "zip: the headers of 1 members disagree: a.txt: method 77 in the directory, 8 in the local header"},
+		"encrypted by the directory only": {in: patch(plain, central, 1, 8, 9, 0), want: two,
+			err: "zip: the headers of 1 members disagree: a.txt: encrypted by one header only"},
+		"another name in the local header": {in: patch(plain, local, 2, 30, 'e'), want: two,
+			err: "zip: the headers of 1 members disagree: b.txt: its local header names it \"e.txt\""},
+		"not in the directory": {in: unlisted, want: []entry{two[1], two[0]},
+			err: "zip: 1 members are not in its central directory and were found by their local headers"},
+		"two in a row": {in: append(zipOf(t, "c", "3"), plain...), want: append([]entry{two[0], two[1]}, member("c", "3")),
+			err: "zip: 1 members are not in its central directory and were found by their local headers; it has 2 central directories; the last counts"},
+		"two in a row, the last without members": {in: append(bytes.Clone(plain), zipOf(t)...), want: two,
+			err: "zip: 2 members are not in its central directory and were found by their local headers; it has 2 central directories; the last counts"},
+		"two directories of the same members": {in: append(bytes.Clone(plain), plain[directory:]...), want: two,
+			err: "zip: it has 2 central directories; the last counts"},
+		"two methods": {in: bothWays, want: []entry{{Path: "x", Size: int64(len(bothPacked)), SHA256: sum(bothPacked)}, member("x", both)},
+			err: "zip: the headers of 1 members disagree: x: method 0 in the directory, 8 in the local header"},
+		"the last disk of two": {in: patch(patch(plain, end, 1, 4, 1, 0, 1, 0), central, 2, 34, 1, 0), want: []entry{
+			{Path: "a.txt", Size: 5, Err: "zip: member a.txt: it begins on the disk 1 of the set, which is another file"}, two[1], two[0]},
+			err: "zip: 1 members are not in its central directory and were found by their local headers; it is the disk 2 of a set, which are files of their own"},
 		"no local header":                   {in: patch(plain, local, 1, 0, 'X'), want: []entry{{Path: "a.txt", Size: 5, Err: "zip: member a.txt: there is no local header where the central directory says"}, two[1]}},
 		"checksum":                          {in: patch(plain, central, 1, 16, 0), want: []entry{{Path: "a.txt", Size: 5, SHA256: two[0].SHA256, Err: "zip: member a.txt: the checksum differs"}, two[1]}},
 		"claims too much":                   {in: patch(big, central, 1, 24, 0, 0, 0, 0x7f), want: []entry{{Path: "z", Size: 1000, SHA256: sum(bytes.Repeat([]byte("x"), 1000)), Err: "zip: member z: it has 1000 bytes where the header says 2130706432"}}},
@@ -749,6 +795,9 @@ func FuzzZipMethod(f *testing.F) {
 	f.Add(uint16(1), shrink(content))
 	f.Add(uint16(3), reduce(content, 2))
 	f.Add(uint16(6), []byte{0, 0x13, 0, 0x13, 1, 2, 3, 4})
+	if at := bytes.Index(testdata(f)["zip-ppmd"], []byte("docs/text.txt")); at > 0 {
+		f.Add(uint16(98), testdata(f)["zip-ppmd"][at+len("docs/text.txt"):])
+	}
 	for _, r := range []uint16{9, 14, 95} {
 		f.Add(r, testdata(f)["zip-deflate64"][40:])
 	}
@@ -808,6 +857,8 @@ func FuzzRAR(f *testing.F) {
 	f.Add(rar5("dir/x.txt", "content"))
 	f.Add(rar4("dir/x.txt", "content", 0))
 	f.Add(rar4("dir/x.txt", "content", 2))
+	f.Add(rar4("dir/x.txt", "content", 1))
+	f.Add(change(rar5("dir/x.txt", "content"), 16, 0))
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.RAR, b) })
 }
 

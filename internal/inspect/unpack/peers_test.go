@@ -47,6 +47,10 @@ func seven(args string) string {
 	return "7z a -bd -mx=1 -mmt=1 " + args + " ../x . >/dev/null; cat ../x*; rm ../x*"
 }
 
+func arj(args string) string {
+	return "arj a -r " + args + " ../x.arj . >/dev/null; cat ../x.arj; rm ../x.arj"
+}
+
 func xar(compression string) string {
 	return "bsdtar --format=xar --options xar:compression=" + compression + " -cf ../x " + names + "; cat ../x; rm ../x"
 }
@@ -82,6 +86,8 @@ func makers() map[string]made {
 		"zip-bzip2":        {filetype.Zip, "7z", seven("-tzip -mm=BZip2"), all},
 		"zip-lzma":         {filetype.Zip, "7z", seven("-tzip -mm=LZMA"), all},
 		"zip-xz":           {filetype.Zip, "7z", seven("-tzip -mm=xz"), all},
+		"zip-ppmd":         {filetype.Zip, "7z", seven("-tzip -mm=PPMd -mmem=16m -mo=8"), all},
+		"zip-ppmd-long":    {filetype.Zip, "7z", seven("-tzip -mm=PPMd -mmem=16m -mo=16"), all},
 		"zip-crypto":       {filetype.Zip, "7z", seven("-tzip -pinfected -mem=ZipCrypto"), all},
 		"zip-aes128":       {filetype.Zip, "7z", seven("-tzip -pinfected -mem=AES128"), all},
 		"zip-aes256-lzma":  {filetype.Zip, "7z", seven("-tzip -pmalware -mem=AES256 -mm=LZMA"), all},
@@ -136,6 +142,11 @@ func makers() map[string]made {
 		"xz-empty":         {filetype.XZ, "xz", "xz -c empty", only("empty", "", 1)},
 		"cab-mszip":        {filetype.Cab, "gcab", "gcab -c -z ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
 		"cab-stored":       {filetype.Cab, "gcab", "gcab -c ../x.cab " + cabNames + "; cat ../x.cab; rm ../x.cab", all},
+		"arj-stored":       {filetype.ARJ, "arj", arj("-m0"), all},
+		"arj-best":         {filetype.ARJ, "arj", arj("-m1"), all},
+		"arj-fast":         {filetype.ARJ, "arj", arj("-m3"), all},
+		"arj-fastest":      {filetype.ARJ, "arj", arj("-m4"), all},
+		"arj-garbled":      {filetype.ARJ, "arj", arj("-ginfected"), all},
 		"iso-plain":        {filetype.ISO, "genisoimage", iso + "-l " + isoNames, isoPlain},
 		"iso-joliet":       {filetype.ISO, "genisoimage", iso + "-J .", all},
 		"iso-rock":         {filetype.ISO, "genisoimage", iso + "-R .", all},

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -12,18 +13,20 @@ import (
 const (
 	rarTrial  = 64 << 20        // bytes of a member that a password is tried on
 	rarRounds = 1 << 18         // what a try costs, about
+	rarAgain  = 16              // times that the library goes on behind what it failed at
 	rarTry    = 5 * time.Second // a try that takes longer is the last: the file says how many rounds there are
 )
 
 // readRAR tells the members of a RAR of version 1.5 to 7. The library may panic on damaged input; that is told as a problem.
 func readRAR(c *container) error {
-	z := &rarReader{container: c}
+	z := &rarReader{container: c, chain: c.lookOver(0, nil)}
 	err := z.open("", false)
 	if errors.Is(err, rardecode.ErrArchiveEncrypted) {
 		// The list of members is encrypted, too.
 		err = z.unlock(0)
 	}
-	for n := 0; err == nil; n++ {
+	var failed error // the first time that the library failed
+	for n, again := 0, 0; err == nil; n++ {
 		var h *rardecode.FileHeader
 		h, err = z.next()
 		if n == 0 && errors.Is(err, rardecode.ErrArchiveEncrypted) && z.password == "" {
@@ -31,11 +34,33 @@ func readRAR(c *container) error {
 				h, err = z.next()
 			}
 		}
+		if err != nil && err != io.EOF && n < z.chain.members && again < rarAgain && !z.split && c.ctx.Err() == nil {
+			again++
+			if failed == nil {
+				failed = err
+			}
+			z.chain = c.lookOver(n, rarError(err))
+			if err = z.again(n); err == nil {
+				h = z.header
+			}
+		}
 		if err == nil {
 			err = z.member(h, n)
 		}
 	}
-	if err == io.EOF {
+	if c.stop != nil || c.ctx.Err() != nil {
+		return err
+	}
+	switch {
+	case err == io.EOF:
+		err = failed
+	case z.split:
+		err = rardecode.ErrMultiVolume
+	}
+	if lost := z.chain.lost; len(lost) > 0 {
+		return fmt.Errorf("%s; the members behind it were found by their headers", lost[0])
+	}
+	if err == nil {
 		return nil
 	}
 	return rarError(err)
@@ -63,8 +88,11 @@ func rarError(err error) error {
 
 type rarReader struct {
 	*container
+	chain  *rarChain
 	r      *rardecode.Reader
-	locked error // why no password was found; the search is made once
+	header *rardecode.FileHeader // the last
+	split  bool                  // the last member goes on in the next volume
+	locked error                 // why no password was found; the search is made once
 }
 
 func (z *rarReader) open(password string, with bool) error {
@@ -74,15 +102,21 @@ func (z *rarReader) open(password string, with bool) error {
 	}
 	var err error
 	// Not a SectionReader: the library must not seek, so that it reads no block twice.
-	z.r, err = rardecode.NewReader(struct{ io.Reader }{z.section(0, z.size)}, options...)
+	z.r, err = rardecode.NewReader(struct{ io.Reader }{z.chain.reader()}, options...)
 	return err
 }
 
-func (z *rarReader) next() (*rardecode.FileHeader, error) {
+func (z *rarReader) next() (h *rardecode.FileHeader, err error) {
 	if err := z.ctx.Err(); err != nil {
 		return nil, err
 	}
-	return z.r.Next()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the decoder failed: %v", p)
+		}
+	}()
+	z.header, err = z.r.Next()
+	return z.header, err
 }
 
 // unlock finds the password by the n-th member, and opens the archive anew, up to that member, with it.
@@ -137,6 +171,10 @@ func (z *rarReader) member(h *rardecode.FileHeader, n int) error {
 	if h.UnKnownSize {
 		m.Size = -1
 	}
+	if reason := z.chain.reasons[n]; reason != nil {
+		m.Err = reason
+		return z.tell(m)
+	}
 	if h.Encrypted {
 		if z.password == "" && z.locked == nil {
 			if z.locked = z.unlock(n); z.locked == nil {
@@ -155,13 +193,13 @@ func (z *rarReader) member(h *rardecode.FileHeader, n int) error {
 	} else if h.HeaderEncrypted {
 		m.Password = z.password
 	}
-	m.Reader = rarMember{z.r}
+	m.Reader = rarMember{z}
 	return z.tell(m)
 }
 
-// again opens the archive anew, without a password, up to and with the n-th member.
+// again opens the archive anew, with the password that was found if one was, up to and with the n-th member.
 func (z *rarReader) again(n int) error {
-	if err := z.open("", false); err != nil {
+	if err := z.open(z.password, z.password != ""); err != nil {
 		return err
 	}
 	for range n + 1 {
@@ -172,11 +210,12 @@ func (z *rarReader) again(n int) error {
 	return nil
 }
 
-type rarMember struct{ r *rardecode.Reader }
+type rarMember struct{ z *rarReader }
 
 func (m rarMember) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
+	n, err := m.z.r.Read(p)
 	if err != nil && err != io.EOF {
+		m.z.split = m.z.split || errors.Is(err, rardecode.ErrMultiVolume)
 		err = rarError(err)
 	}
 	return n, err

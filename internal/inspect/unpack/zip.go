@@ -3,12 +3,14 @@ package unpack
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/flate"
@@ -20,6 +22,7 @@ const (
 	zipCentralSize = 46
 	zipEndSize     = 22
 	zipMaxComment  = 1<<16 - 1
+	zipMaxEnds     = 16 // central directories besides the last that are counted
 )
 
 // zipHeader is what a header, central or local, says of a member.
@@ -35,35 +38,64 @@ type zipHeader struct {
 	attributes uint32
 	local      int64 // where the local header is, as the central directory says
 	aes        *zipAES
-	streamed   bool // the sizes follow the data
+	streamed   bool   // the sizes follow the data
+	disk       int    // on which the member begins
+	first      []byte // the name before extra fields changed it
 }
 
 // zipReader is the state of one zip.
 type zipReader struct {
 	*container
-	base     int64          // added to every offset: what stands before the zip
-	told     map[int64]bool // local headers told so far; only kept once the central directory proved damaged
-	inflater io.ReadCloser  // used again for each member
-	searched int64          // bytes read over for data descriptors
+	base     int64         // added to every offset: what stands before the zip
+	disk     int           // of a set
+	told     []int64       // local headers that the central directory lists
+	taken    []zipSpan     // what belongs to members and to the directory
+	apart    int           // members whose two headers disagree
+	example  string        // how the first of them does
+	others   int           // central directories besides the one that counts
+	inflater io.ReadCloser // used again for each member
+	searched int64         // bytes read over for data descriptors
 }
 
-// readZip tells the members that the central directory lists, as every unzipper does. When there is none, or it is damaged, the members that are
-// left are found by their local headers.
+// zipSpan is bytes of the file from an offset up to another.
+type zipSpan struct{ from, to int64 }
+
+// readZip tells the members that the central directory lists, as every unzipper does, and then those that are left, found by their local headers:
+// there are such when the directory is damaged or not there, or when somebody hides them.
 func readZip(c *container) error {
 	z := &zipReader{container: c}
 	start, count, err := z.findDirectory()
 	if err == nil {
 		err = z.directory(start, count)
-		if err == nil || c.stop != nil || c.ctx.Err() != nil {
+		if c.stop != nil || c.ctx.Err() != nil {
 			return err
 		}
 	}
 	damage := err
-	found, err := z.scan(start)
+	found, err := z.scan()
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w; %d members were found by their local headers", damage, found)
+	if damage != nil {
+		return fmt.Errorf("%w; %d members were found by their local headers", damage, found)
+	}
+	var notes []string
+	if found > 0 {
+		notes = append(notes, fmt.Sprintf("%d members are not in its central directory and were found by their local headers", found))
+	}
+	if z.others > 0 {
+		notes = append(notes, fmt.Sprintf("it has %d central directories; the last counts", z.others+1))
+	}
+	if z.apart > 0 {
+		notes = append(notes, fmt.Sprintf("the headers of %d members disagree: %s", z.apart, z.example))
+	}
+	if z.disk > 0 {
+		notes = append(notes, fmt.Sprintf("it is the disk %d of a set, which are files of their own", z.disk+1))
+	}
+	if len(notes) > 0 {
+		return errors.New(strings.Join(notes, "; "))
+	}
+	return nil
 }
 
 // findDirectory finds the central directory by the record at the file's end. The count is -1 when it does not say.
@@ -82,6 +114,7 @@ func (z *zipReader) findDirectory() (start, count int64, err error) {
 		count := int64(binary.LittleEndian.Uint16(b[i+10:]))
 		length := int64(binary.LittleEndian.Uint32(b[i+12:]))
 		offset := int64(binary.LittleEndian.Uint32(b[i+16:]))
+		record := zipSpan{end, end + zipEndSize}
 		if l, err := z.readAt(end-20, 20); err == nil && bytes.HasPrefix(l, []byte("PK\x06\x07")) {
 			if at, c64, len64, off64, ok := z.end64(int64(binary.LittleEndian.Uint64(l[8:])), end-20); ok {
 				end, count, length, offset = at, c64, len64, off64
@@ -98,12 +131,28 @@ func (z *zipReader) findDirectory() (start, count int64, err error) {
 			}
 			sig, err := z.readAt(at, 4)
 			if err == nil && (string(sig) == "PK\x01\x02" || count == 0 && at == end) {
-				z.base = base
+				if z.base = base; base > 0 && !z.localAt(at, base) && z.localAt(at, 0) {
+					z.base = 0 // another directory stands in front, and not the zip
+				}
+				if disk := int(binary.LittleEndian.Uint16(b[i+4:])); disk < 1<<16-1 {
+					z.disk = disk
+				}
+				z.taken = append(z.taken, zipSpan{at, record.to})
 				return at, count, nil
 			}
 		}
 	}
 	return 0, 0, errors.New("no central directory")
+}
+
+// localAt tells whether there is a local header where the first entry of a directory says, from a base on.
+func (z *zipReader) localAt(directory, base int64) bool {
+	b, err := z.readAt(directory, zipCentralSize)
+	if err != nil {
+		return false
+	}
+	sig, err := z.readAt(base+int64(binary.LittleEndian.Uint32(b[42:])), 4)
+	return err == nil && string(sig) == "PK\x03\x04"
 }
 
 // end64 reads the end record of a zip64, at the offset that its locator gives or, when the zip is prefixed, right before the locator.
@@ -121,13 +170,6 @@ func (z *zipReader) end64(at, locator int64) (where, count, length, offset int64
 // directory tells each member of the central directory.
 func (z *zipReader) directory(start, count int64) error {
 	r := bufio.NewReaderSize(z.section(start, z.size), 64<<10)
-	var locals []int64 // kept for the scan, should the directory break
-	defer func() {
-		z.told = make(map[int64]bool, len(locals))
-		for _, at := range locals {
-			z.told[at] = true
-		}
-	}()
 	for n := int64(0); ; n++ {
 		sig, err := r.Peek(4)
 		if err != nil || string(sig) != "PK\x01\x02" {
@@ -142,7 +184,9 @@ func (z *zipReader) directory(start, count int64) error {
 			return fmt.Errorf("the central directory is damaged after %d of %d members: %w", n, count, err)
 		}
 		h.local += z.base
-		locals = append(locals, h.local)
+		if h.disk == z.disk {
+			z.told = append(z.told, h.local)
+		}
 		if err := z.listed(h); err != nil {
 			return err
 		}
@@ -158,13 +202,14 @@ func readZipCentral(r io.Reader) (*zipHeader, error) {
 	h := &zipHeader{
 		made: le.Uint16(b[4:]), flags: le.Uint16(b[8:]), method: le.Uint16(b[10:]), time: le.Uint16(b[12:]), crc: le.Uint32(b[16:]),
 		packed: int64(le.Uint32(b[20:])), size: int64(le.Uint32(b[24:])), attributes: le.Uint32(b[38:]), local: int64(le.Uint32(b[42:])),
+		disk: int(le.Uint16(b[34:])),
 	}
 	name, extra, comment := int(le.Uint16(b[28:])), int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
 	rest := make([]byte, name+extra+comment) // at most 192 KiB
 	if n, err := io.ReadFull(r, rest); err != nil && n < name {
 		return nil, errCut
 	}
-	h.name = rest[:name]
+	h.name, h.first = rest[:name], rest[:name]
 	h.extras(rest[name:name+extra], true)
 	return h, nil
 }
@@ -224,7 +269,7 @@ func (z *zipReader) readZipLocal(off int64) (*zipHeader, int64, error) {
 			return nil, 0, errCut
 		}
 	}
-	h.name = rest[:n]
+	h.name, h.first = rest[:n], rest[:n]
 	h.extras(rest[n:], false)
 	h.streamed = h.flags&8 != 0
 	return h, off + zipLocalSize + int64(n+e), nil
@@ -243,7 +288,10 @@ func (h *zipHeader) skip() bool {
 		return true
 	}
 	const unix, typeMask, symlink, directory = 3, 0o170000, 0o120000, 0o040000
-	if h.made>>8 == unix {
+	switch h.made >> 8 {
+	case 0, 10, 11, 14: // DOS and Windows
+		return h.size == 0 && h.attributes&0x10 != 0
+	case unix:
 		switch h.attributes >> 16 & typeMask {
 		case symlink:
 			return h.size <= maxPath
@@ -260,15 +308,23 @@ func (z *zipReader) listed(h *zipHeader) error {
 		return z.ctx.Err()
 	}
 	m := Member{Path: h.path(), Size: h.size}
+	if h.disk != z.disk && h.disk < 1<<16-1 {
+		m.Err = fmt.Errorf("it begins on the disk %d of the set, which is another file", h.disk+1)
+		return z.tell(m)
+	}
 	local, data, err := z.readZipLocal(h.local)
 	if err != nil {
 		m.Err = err
 		return z.tell(m)
 	}
+	z.taken = append(z.taken, zipSpan{h.local, data + min(h.packed, max(z.size-data, 0))})
+	other := z.compare(h, local, m.Path)
 	// A header that contradicts the other is a way to hide: what the data can be read by counts. Android and Java go by the directory.
 	if !zipMethodKnown(h) && zipMethodKnown(local) {
 		h.method, h.aes = local.method, local.aes
+		other = false
 	}
+	second := *local
 	if h.flags&1 != local.flags&1 {
 		h.flags &^= 1
 		local.flags &^= 1
@@ -277,7 +333,36 @@ func (z *zipReader) listed(h *zipHeader) error {
 	h.streamed = local.streamed
 	// The flags of method 6 stand in both headers, those of the local one are the encoder's.
 	h.flags = h.flags&^6 | local.flags&6
-	return z.open(m, h, data)
+	if err := z.open(m, h, data); err != nil || !other || !zipMethodKnown(&second) {
+		return err
+	}
+	// The data as those see them who go by the local header.
+	return z.open(Member{Path: second.path(), Size: second.size}, &second, data)
+}
+
+// compare counts a member whose headers disagree. It tells whether the local one gives other bytes.
+func (z *zipReader) compare(h, local *zipHeader, path string) bool {
+	var how string
+	other := false
+	unsaid := local.streamed || local.packed == 0 && local.size == 0 && local.crc == 0 || local.packed == 1<<32-1 || local.size == 1<<32-1
+	switch {
+	case h.method != local.method:
+		how = fmt.Sprintf("method %d in the directory, %d in the local header", h.method, local.method)
+		other = !unsaid
+	case h.flags&1 != local.flags&1:
+		how = "encrypted by one header only"
+	case !unsaid && (h.packed != local.packed || h.size != local.size):
+		how = fmt.Sprintf("%d bytes (%d packed) in the directory, %d (%d) in the local header", h.size, h.packed, local.size, local.packed)
+		other = h.packed != local.packed || h.method == 0
+	case !bytes.Equal(h.first, local.first) && path != local.path():
+		how = fmt.Sprintf("its local header names it %q", local.path())
+	default:
+		return false
+	}
+	if z.apart++; z.apart == 1 {
+		z.example = path + ": " + how
+	}
+	return other
 }
 
 // open tells a member with its data.
@@ -368,7 +453,7 @@ func zipMethodKnown(h *zipHeader) bool {
 		method = h.aes.method
 	}
 	switch method {
-	case 0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 20, 93, 95:
+	case 0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 20, 93, 95, 98:
 		return true
 	}
 	return false
@@ -421,6 +506,8 @@ func (z *zipReader) decompress(h *zipHeader, method uint16, in *bufio.Reader, si
 		return newZstd(in)
 	case 95:
 		return newXZReader(in, z.container), nil
+	case 98:
+		return newPPMd8(in, h.size, z.container)
 	}
 	return nil, zipMethodUnknown(h)
 }
@@ -434,46 +521,75 @@ func newZstd(r io.Reader) (io.Reader, error) {
 	return d, nil
 }
 
-// scan finds members by their local headers, from what the central directory did not tell. It returns how many.
-func (z *zipReader) scan(directory int64) (int64, error) {
+// scan finds members by their local headers, in what belongs to no member that the central directory lists. It returns how many.
+func (z *zipReader) scan() (int64, error) {
+	slices.Sort(z.told)
+	slices.SortFunc(z.taken, func(a, b zipSpan) int { return cmp.Compare(a.from, b.from) })
 	var found int64
 	at := int64(0)
-	for {
-		at = z.find(at, "PK\x03\x04")
-		if at < 0 {
-			return found, nil
-		}
-		h, data, err := z.readZipLocal(at)
-		if err != nil || z.told[at] || !h.plausible() {
-			at += 4
-			if err == nil && z.told[at-4] && !h.streamed && h.packed <= z.size-data {
-				at = data + h.packed
+	for _, taken := range append(z.taken, zipSpan{z.size, z.size}) {
+		// A gap that can hold no header, such as that of a data descriptor, is not read.
+		for from := at; z.others < zipMaxEnds && taken.from-from >= zipEndSize; {
+			i := z.findBefore(from, taken.from, "PK\x05\x06")
+			if i < 0 {
+				break
 			}
-			continue
+			if z.isEnd(i) {
+				z.others++
+			}
+			from = i + zipEndSize
 		}
-		if h.skip() {
-			at = data
-			continue
-		}
-		found++
-		m := Member{Path: h.path(), Size: h.size}
-		if h.streamed && h.packed == 0 {
-			if at, err = z.streamed(m, h, data); err != nil {
+		for taken.from-at > zipLocalSize {
+			i := z.findBefore(at, taken.from, "PK\x03\x04")
+			if i < 0 {
+				break
+			}
+			// What is cheap comes first.
+			b, err := z.readAt(i, zipLocalSize)
+			if _, told := slices.BinarySearch(z.told, i); err != nil || told || !plausibleZip(b) {
+				at = i + 4
+				continue
+			}
+			h, data, err := z.readZipLocal(i)
+			if err != nil || h.packed < 0 || h.size < 0 {
+				at = i + 4
+				continue
+			}
+			if h.skip() {
+				at = data
+				continue
+			}
+			found++
+			m := Member{Path: h.path(), Size: h.size}
+			if h.streamed && h.packed == 0 {
+				if at, err = z.streamed(m, h, data); err != nil {
+					return found, err
+				}
+				continue
+			}
+			at = data + min(h.packed, max(z.size-data, 0))
+			if err := z.open(m, h, data); err != nil {
 				return found, err
 			}
-			continue
 		}
-		next := data + h.packed
-		if err := z.open(m, h, data); err != nil {
-			return found, err
-		}
-		at = min(next, z.size)
+		at = max(at, taken.to)
 	}
+	return found, nil
 }
 
-// plausible keeps noise out of the scan.
-func (h *zipHeader) plausible() bool {
-	return len(h.name) > 0 && zipMethods[h.method] != "" && h.packed >= 0 && h.size >= 0
+// isEnd tells whether a record stands there that ends a central directory.
+func (z *zipReader) isEnd(at int64) bool {
+	b, err := z.readAt(at, zipEndSize)
+	if err != nil || !bytes.HasPrefix(b, []byte("PK\x05\x06")) {
+		return false
+	}
+	sig, err := z.readAt(at-int64(binary.LittleEndian.Uint32(b[12:])), 4)
+	return err == nil && string(sig) == "PK\x01\x02"
+}
+
+// plausibleZip keeps noise out of the scan: it tells whether a local header has a name and a method that there is.
+func plausibleZip(b []byte) bool {
+	return binary.LittleEndian.Uint16(b[26:]) > 0 && zipMethods[binary.LittleEndian.Uint16(b[8:])] != ""
 }
 
 // streamed tells a member whose sizes follow its data, and tells where the search for the next one goes on.
@@ -526,13 +642,16 @@ func (z *zipReader) descriptor(at int64) int64 {
 }
 
 // find searches the container from at on; -1 when it is not there.
-func (c *container) find(at int64, what string) int64 {
+func (c *container) find(at int64, what string) int64 { return c.findBefore(at, c.size, what) }
+
+// findBefore searches the container from at up to end; -1 when it is not there.
+func (c *container) findBefore(at, end int64, what string) int64 {
 	if c.scratch == nil {
 		c.scratch = make([]byte, 64<<10)
 	}
 	// Small steps first: mostly it is near.
-	for step := 1 << 10; at < c.size; step = min(4*step, len(c.scratch)) {
-		buf := c.scratch[:min(int64(step), c.size-at)]
+	for step := 1 << 10; at < end; step = min(4*step, len(c.scratch)) {
+		buf := c.scratch[:min(int64(step), end-at)]
 		n, err := c.r.ReadAt(buf, at)
 		if i := bytes.Index(buf[:n], []byte(what)); i >= 0 {
 			return at + int64(i)
@@ -540,7 +659,7 @@ func (c *container) find(at int64, what string) int64 {
 		if err != nil && err != io.EOF || n < len(buf) || n < len(what) {
 			return -1
 		}
-		if at += int64(n); at < c.size {
+		if at += int64(n); at < end {
 			at -= int64(len(what) - 1)
 		}
 	}
