@@ -26,6 +26,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
+	"spoor/internal/durable"
 	"spoor/internal/intel"
 )
 
@@ -188,7 +189,7 @@ func (a *Access) change(edit func(*registry) error) error {
 		return fmt.Errorf("locking accounts: %w", err)
 	}
 	defer unlock()
-	giveToOwner(lock, a.dir)
+	durable.Own(lock)
 	if err := a.look(); err != nil {
 		return err
 	}
@@ -206,25 +207,10 @@ func (a *Access) change(edit func(*registry) error) error {
 	if err != nil {
 		return fmt.Errorf("writing accounts: %w", err)
 	}
-	if err := replace(a.path(), append(b, '\n')); err != nil {
+	if err := durable.Replace(a.path(), append(b, '\n')); err != nil {
 		return fmt.Errorf("writing accounts: %w", err)
 	}
 	return a.look()
-}
-
-// replace writes a file so that a reader, also after a power loss, finds the old or the new one whole.
-func replace(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".access-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	giveToOwner(f.Name(), filepath.Dir(path))
-	return os.Rename(f.Name(), path)
 }
 
 // NewToken says what token to make, and what its account is to be.

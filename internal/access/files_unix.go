@@ -22,15 +22,3 @@ func unmapFile(b []byte) {
 		_ = unix.Munmap(b) // fails only for what was never mapped
 	}
 }
-
-// giveToOwner gives a file that root makes to whoever owns its directory: 'spoor token create' as root must not lock a server out that runs
-// as another user. Where that fails, the server says that it may not read the file.
-func giveToOwner(file, dir string) {
-	if os.Geteuid() != 0 {
-		return
-	}
-	var s unix.Stat_t
-	if unix.Stat(dir, &s) == nil && s.Uid != 0 {
-		_ = os.Chown(file, int(s.Uid), int(s.Gid))
-	}
-}

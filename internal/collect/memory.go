@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/intel"
 )
 
@@ -173,40 +174,8 @@ func (m *memory) save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("writing what was told: %w", err)
 	}
-	if err := replace(filepath.Join(dir, memoryName), b); err != nil {
+	if err := durable.Replace(filepath.Join(dir, memoryName), b); err != nil {
 		return fmt.Errorf("writing what was told: %w", err)
 	}
 	return nil
-}
-
-// replace puts a file into the place of another, durably and in one step.
-func replace(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails when all went well
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

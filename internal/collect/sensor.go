@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/intel"
 )
 
@@ -205,7 +206,7 @@ func (s *Sensor) send(ctx context.Context) error {
 		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("removing what was sent: %w", err)
 		}
-		if err := syncDir(s.spool()); err != nil {
+		if err := durable.SyncDir(s.spool()); err != nil {
 			return fmt.Errorf("removing what was sent: %w", err)
 		}
 	}
@@ -249,7 +250,7 @@ func (b *batches) flush() error {
 	var id [16]byte
 	rand.Read(id[:])
 	name := "collect-" + hex.EncodeToString(id[:]) + batchSuffix
-	if err := replace(filepath.Join(b.dir, name), b.text.Bytes()); err != nil {
+	if err := durable.Replace(filepath.Join(b.dir, name), b.text.Bytes()); err != nil {
 		return fmt.Errorf("keeping what was found: %w", err)
 	}
 	b.names = append(b.names, name)

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/ingest"
 	"spoor/internal/intel"
 	"spoor/internal/source"
@@ -157,11 +158,10 @@ func (r *Runner) agree(ctx context.Context) {
 
 // removeRests removes what an interrupted run left.
 func removeRests(dir string) {
-	for _, pattern := range []string{".state-*", ".run-*"} {
-		names, _ := filepath.Glob(filepath.Join(dir, pattern))
-		for _, n := range names {
-			_ = os.RemoveAll(n) // it is in nobody's way
-		}
+	durable.RemoveUnfinished(dir)
+	names, _ := filepath.Glob(filepath.Join(dir, ".run-*"))
+	for _, n := range names {
+		_ = os.RemoveAll(n) // it is in nobody's way
 	}
 }
 

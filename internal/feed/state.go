@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/intel"
 )
 
@@ -87,19 +88,7 @@ func writeState(dir, name string, s *State) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".state-*")
-	if err != nil {
-		return fmt.Errorf("keeping the state of feed %s: %w", name, err)
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), stateFile(dir, name))
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := durable.Replace(stateFile(dir, name), b); err != nil {
 		return fmt.Errorf("keeping the state of feed %s: %w", name, err)
 	}
 	return nil

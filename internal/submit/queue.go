@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"spoor/internal/durable"
 	"spoor/internal/ingest"
 	"spoor/internal/inspect"
 	"spoor/internal/intel"
@@ -176,6 +177,7 @@ func (q *Queue) entryPath(id string) string { return filepath.Join(q.o.Dir, id+e
 
 // load finds what waits. An entry is written before its bytes get their name, so bytes without an entry are nobody's.
 func (q *Queue) load() error {
+	durable.RemoveUnfinished(q.o.Dir)
 	names, err := os.ReadDir(q.o.Dir)
 	if err != nil {
 		return fmt.Errorf("looking for files that wait: %w", err)
@@ -328,7 +330,7 @@ func (q *Queue) add(e *entry, file string) (bool, error) {
 	if err := q.write(e); err != nil {
 		return false, err
 	}
-	if err := os.Rename(file, q.bytesPath(e.id)); err != nil {
+	if err := durable.Rename(file, q.bytesPath(e.id)); err != nil {
 		_ = os.Remove(q.entryPath(e.id)) // without its bytes it is nothing
 		return false, fmt.Errorf("keeping a submitted file: %w", err)
 	}
@@ -345,16 +347,7 @@ func (q *Queue) write(e *entry) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(q.o.Dir, newPrefix)
-	if err != nil {
-		return fmt.Errorf("keeping a submitted file: %w", err)
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), q.entryPath(e.id))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := durable.Replace(q.entryPath(e.id), b); err != nil {
 		return fmt.Errorf("keeping a submitted file: %w", err)
 	}
 	return nil
@@ -554,7 +547,7 @@ func move(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	if err = errors.Join(err, out.Sync(), out.Close()); err == nil {
-		err = os.Rename(out.Name(), to)
+		err = durable.Rename(out.Name(), to)
 	}
 	if err != nil {
 		_ = os.Remove(out.Name())
