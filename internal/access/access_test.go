@@ -211,6 +211,16 @@ func TestQuota(t *testing.T) {
 		t.Errorf("%d of 300 were answered", n)
 	}
 	a = open(t, dir, c)
+	// What paid for something that was refused is given back; that of another day is not.
+	u, err := a.Use(id.Account, 3)
+	if err != nil || u.Used != 803 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	yesterday := u
+	yesterday.Reset = u.Reset.AddDate(0, 0, -1)
+	if err := errors.Join(a.Return(id.Account, u, 3), a.Return(id.Account, yesterday, 5), a.Return(id.Account, u, 801)); err != nil {
+		t.Fatal(err)
+	}
 	if n := crowd(a, 100); n != 200 {
 		t.Errorf("%d of the 200 that are left were answered", n)
 	}

@@ -133,6 +133,24 @@ func (a *Access) Use(acc *Account, n uint64) (Usage, error) {
 	return u, nil
 }
 
+// Return gives back n units that Use took before it answered u: they paid for something that was refused after all. A day that ended meanwhile is over.
+func (a *Access) Return(acc *Account, u Usage, n uint64) error {
+	m, err := a.meter(acc.Name)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if (m.day+1)*86400 != u.Reset.Unix() || m.used < n {
+		return nil
+	}
+	if err := m.write(m.used - n); err != nil {
+		return fmt.Errorf("%w: counting requests: %w", intel.ErrUnavailable, err)
+	}
+	m.used -= n
+	return nil
+}
+
 // Counted runs answer when a unit of the quota is left, and takes one when it succeeded or found nothing known: what was refused or failed
 // costs nothing. It fails with [ErrQuota], or as answer does.
 func (a *Access) Counted(acc *Account, answer func() error) (Usage, error) {

@@ -79,6 +79,11 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
 	}
 	if err != nil {
+		// It was taken before the bytes came, so that many uploads at once cannot exceed the quota. What is refused costs none.
+		if err := a.Gate.Access.Return(id.Account, usage, 1); err != nil {
+			serve.Fail(w, r, err)
+			return
+		}
 		bodyFailed(w, r, bodyError(err))
 		return
 	}

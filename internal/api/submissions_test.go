@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"spoor/internal/access"
 	"spoor/internal/api"
@@ -149,6 +151,42 @@ func TestScanFile(t *testing.T) {
 	// The quota counts a submission as a request; on this path it is 403 when it is used up.
 	one := uint64(1)
 	few := s.token(t, access.NewToken{Account: "few", Scopes: []access.Scope{access.Submit, access.Lookup}, Quota: &one})
+	// One that is cut off costs nothing, though a unit is taken while it comes.
+	id, err := s.access.Check(few, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := func(want uint64) {
+		t.Helper()
+		for range 200 {
+			if u, err := s.access.Use(id.Account, 0); err != nil || u.Used == want {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("never %d units used", want)
+	}
+	body, half := io.Pipe()
+	cut, err := http.NewRequest("POST", s.URL+"/api/v1/scan/file", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut.Header.Set("x-api-key", few)
+	done := make(chan error, 1)
+	go func() {
+		r, err := http.DefaultClient.Do(cut)
+		if err == nil {
+			r.Body.Close()
+		}
+		done <- err
+	}()
+	fmt.Fprint(half, "half a f")
+	used(1)
+	half.CloseWithError(errors.New("the line is dead"))
+	if err := <-done; err == nil {
+		t.Error("half a file was taken")
+	}
+	used(0)
 	if a := s.ask(t, request{method: "POST", path: "/api/v1/scan/file", token: few, body: strings.NewReader("one")}); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
