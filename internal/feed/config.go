@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -131,8 +132,17 @@ const (
 	maxFile        = 1 << 20 // bytes of the configuration
 )
 
-// nameForm is what a feed may be called: its state stands in a file of that name.
-var nameForm = regexp.MustCompile(`^[\pL\pN_][\pL\pN _.\-]{0,62}$`)
+// isName reports whether a feed may be called so: its state stands in a file of that name.
+func isName(s string) bool {
+	n := 0
+	for _, r := range s {
+		word := unicode.In(r, unicode.L, unicode.N) || r == '_'
+		if n++; n > 63 || !word && (n == 1 || !strings.ContainsRune(" .-", r)) {
+			return false
+		}
+	}
+	return n > 0
+}
 
 // ParseConfig reads a configuration. What is wrong is an [intel.Refusal] that names the line. Relative paths stand beside the file.
 func ParseConfig(file string, text []byte) (*Config, error) {
@@ -245,7 +255,7 @@ func lineOf(root *yaml.Node, i int, key string) int {
 func (w *written) feed(beside string) (f *Feed, field string, err error) {
 	f = &Feed{Name: w.Name, Every: defaultEvery, Format: source.Format(w.Format), Zone: intel.Red, Weight: 100, MaxSize: defaultSize, Timeout: defaultTimeout,
 		Hosts: w.Hosts, Private: w.Private, CA: w.CA, Credential: w.Credential, Region: w.Region, Endpoint: w.Endpoint}
-	if !nameForm.MatchString(w.Name) || strings.HasSuffix(w.Name, " ") || strings.HasSuffix(w.Name, ".") {
+	if !isName(w.Name) || strings.HasSuffix(w.Name, " ") || strings.HasSuffix(w.Name, ".") {
 		return nil, "name", fmt.Errorf("%.80q: a name has 1 to 63 letters, digits, spaces, and . _ - within", w.Name)
 	}
 	for _, p := range []struct {

@@ -133,3 +133,14 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestIsName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"a": true, "_x": true, "Ünïcode 2.1-b": true, "9": true, strings.Repeat("é", 63): true,
+		"": false, " a": false, ".a": false, "-a": false, "a/b": false, "a\\b": false, "a\nb": false, "a\xff": false, strings.Repeat("a", 64): false,
+	} {
+		if got := isName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

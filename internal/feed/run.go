@@ -110,7 +110,7 @@ func (r *Runner) remember() {
 	files, _ := filepath.Glob(filepath.Join(r.o.Dir, "*.json"))
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		if s, err := readState(r.o.Dir, name); err == nil && nameForm.MatchString(name) {
+		if s, err := readState(r.o.Dir, name); err == nil && isName(name) {
 			r.feeds[name] = &entry{state: s}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // hint is an expression that speaks for a language. An expression tried at every place of a text is slow; so each is tried only where it can begin:
@@ -12,7 +13,17 @@ import (
 type hint struct {
 	expression string
 	weight     int
+	places     func() *places
+}
 
+// newHint makes one of an expression, which must not match nothing at all. It is compiled when it is first looked for: a command that starts knows
+// nothing of texts.
+func newHint(expression string, weight int) hint {
+	return hint{expression, weight, sync.OnceValue(func() *places { return compile(expression) })}
+}
+
+// places are where an expression can match.
+type places struct {
 	begins [256]bool // what the first byte of a match can be
 	lines  bool      // every match begins a line, or follows the space that does
 	indent bool      // of those, the latter
@@ -22,37 +33,36 @@ type hint struct {
 	whole *regexp.Regexp
 }
 
-// newHint makes one of an expression, which must not match nothing at all.
-func newHint(expression string, weight int) hint {
-	h := hint{expression: expression, weight: weight}
+func compile(expression string) *places {
+	p := new(places)
 	tree, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
 		panic(err) // an expression of ours
 	}
 	rest := parts(tree)
 	if rest[0].Op == syntax.OpBeginLine {
-		h.lines = true
+		p.lines = true
 		if rest = rest[1:]; len(rest) > 1 && isSpaces(rest[0]) {
-			h.indent, rest = true, rest[1:]
+			p.indent, rest = true, rest[1:]
 		}
 	}
 	tree = &syntax.Regexp{Op: syntax.OpConcat, Flags: tree.Flags, Sub: rest}
-	if h.first(tree) {
+	if p.first(tree) {
 		panic("an expression that matches nothing: " + expression)
 	}
 	// The byte before a match is there for \b to look at; see look.
-	h.at = regexp.MustCompile(`\A(?s:.)(?:` + tree.String() + `)`)
-	h.texts = prefixes(tree)
-	if h.lines {
-		return h
+	p.at = regexp.MustCompile(`\A(?s:.)(?:` + tree.String() + `)`)
+	p.texts = prefixes(tree)
+	if p.lines {
+		return p
 	}
-	if len(h.texts) == 0 || shortest(h.texts) < 2 {
-		h.texts = nil
-		if n := len(slices.DeleteFunc(slices.Clone(h.begins[:]), func(b bool) bool { return !b })); n > 8 {
-			h.whole = regexp.MustCompile(expression)
+	if len(p.texts) == 0 || shortest(p.texts) < 2 {
+		p.texts = nil
+		if n := len(slices.DeleteFunc(slices.Clone(p.begins[:]), func(b bool) bool { return !b })); n > 8 {
+			p.whole = regexp.MustCompile(expression)
 		}
 	}
-	return h
+	return p
 }
 
 // parts are those of a concatenation, or the expression itself.
@@ -72,14 +82,14 @@ func isSpaces(re *syntax.Regexp) bool {
 }
 
 // first marks what bytes a match of the expression can begin with, and reports whether it can be empty.
-func (h *hint) first(re *syntax.Regexp) (empty bool) {
+func (p *places) first(re *syntax.Regexp) (empty bool) {
 	mark := func(lo, hi rune) {
 		for c := lo; c <= min(hi, 0x7F); c++ {
-			h.begins[c] = true
+			p.begins[c] = true
 		}
 		if hi > 0x7F {
 			for c := 0x80; c < 0x100; c++ {
-				h.begins[c] = true
+				p.begins[c] = true
 			}
 		}
 	}
@@ -87,7 +97,7 @@ func (h *hint) first(re *syntax.Regexp) (empty bool) {
 	case syntax.OpLiteral:
 		mark(re.Rune[0], re.Rune[0])
 		if s := string(re.Rune[0]); re.Flags&syntax.FoldCase != 0 {
-			h.begins[strings.ToUpper(s)[0]], h.begins[strings.ToLower(s)[0]] = true, true
+			p.begins[strings.ToUpper(s)[0]], p.begins[strings.ToLower(s)[0]] = true, true
 		}
 	case syntax.OpCharClass:
 		for i := 0; i < len(re.Rune); i += 2 {
@@ -96,22 +106,22 @@ func (h *hint) first(re *syntax.Regexp) (empty bool) {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		mark(0, 0x80)
 	case syntax.OpCapture, syntax.OpPlus:
-		return h.first(re.Sub[0])
+		return p.first(re.Sub[0])
 	case syntax.OpRepeat:
-		return h.first(re.Sub[0]) || re.Min == 0
+		return p.first(re.Sub[0]) || re.Min == 0
 	case syntax.OpStar, syntax.OpQuest:
-		h.first(re.Sub[0])
+		p.first(re.Sub[0])
 		return true
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if !h.first(sub) {
+			if !p.first(sub) {
 				return false
 			}
 		}
 		return true
 	case syntax.OpAlternate:
 		for _, sub := range re.Sub {
-			empty = h.first(sub) || empty
+			empty = p.first(sub) || empty
 		}
 		return empty
 	default: // \b, $ and their like
@@ -184,8 +194,8 @@ type looked struct {
 const longest = 256
 
 // matches reports whether the expression matches at a place of a text.
-func (h *hint) matches(l *looked, at int) bool {
-	return h.at.MatchString(l.text[at-1 : min(at-1+longest, len(l.text))])
+func (p *places) matches(l *looked, at int) bool {
+	return p.at.MatchString(l.text[at-1 : min(at-1+longest, len(l.text))])
 }
 
 // textLine is where a line begins, and where the first byte stands that is no space, which may be on a later line.
@@ -217,40 +227,41 @@ func look(t string) looked {
 
 // in reports whether the expression matches a text.
 func (h *hint) in(l *looked) bool {
+	p := h.places()
 	switch {
-	case h.whole != nil:
-		return h.whole.MatchString(l.text[1:])
-	case h.lines:
+	case p.whole != nil:
+		return p.whole.MatchString(l.text[1:])
+	case p.lines:
 		for _, line := range l.lines {
 			at := line.at
-			if h.indent {
+			if p.indent {
 				at = line.first
 			}
-			if at >= len(l.text) || !h.begins[l.text[at]] {
+			if at >= len(l.text) || !p.begins[l.text[at]] {
 				continue
 			}
-			if h.texts != nil && !slices.ContainsFunc(h.texts, func(s string) bool { return strings.HasPrefix(l.small[at:], s) }) {
+			if p.texts != nil && !slices.ContainsFunc(p.texts, func(s string) bool { return strings.HasPrefix(l.small[at:], s) }) {
 				continue
 			}
-			if h.matches(l, at) {
+			if p.matches(l, at) {
 				return true
 			}
 		}
-	case h.texts != nil:
-		for _, s := range h.texts {
+	case p.texts != nil:
+		for _, s := range p.texts {
 			for i := 1; ; i++ {
 				n := strings.Index(l.small[i:], s)
 				if n < 0 {
 					break
 				}
-				if i += n; h.matches(l, i) {
+				if i += n; p.matches(l, i) {
 					return true
 				}
 			}
 		}
 	default:
 		for i := 1; i < len(l.text); i++ {
-			if h.begins[l.text[i]] && h.matches(l, i) {
+			if p.begins[l.text[i]] && p.matches(l, i) {
 				return true
 			}
 		}

@@ -34,10 +34,10 @@ func TestHints(t *testing.T) {
 	slow := 0
 	for _, l := range scriptLanguages {
 		for _, h := range l.hints {
-			if strings.Contains(h.expression, `)^\s*`) && !h.indent {
+			if strings.Contains(h.expression, `)^\s*`) && !h.places().indent {
 				t.Errorf("%s: %s begins a line and is not known to", l.Name, h.expression)
 			}
-			if h.whole != nil {
+			if h.places().whole != nil {
 				slow++
 				t.Logf("%s: %s is tried everywhere", l.Name, h.expression)
 			}
