@@ -159,7 +159,7 @@ func (c *container) xarTell(files []*xarFile, heap int64) error {
 	for _, f := range files {
 		path.WriteString("/" + f.name)
 	}
-	m := c.named(path.String())
+	m := c.named(strings.TrimPrefix(path.String(), "/"))
 	m.Size = f.raw
 	var packed io.Reader
 	if f.offset < 0 || f.length < 0 || f.raw < 0 || f.offset > c.size-heap || f.length > c.size-heap-f.offset {
