@@ -372,6 +372,11 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 		return errDeep
 	}
 	w.sum.Members++
+	if m.Outside != "" {
+		if err := n.add("%s: the container names it \"%s\", outside of itself", m.Path, m.Outside); err != nil {
+			return err
+		}
+	}
 	if m.Reader == nil {
 		return n.add("%s", cause(&m))
 	}

@@ -118,6 +118,25 @@ func tgz(t *testing.T, entries ...entry) []byte {
 	return b.Bytes()
 }
 
+// TestOutside has names that lead out of their archive: each is told once, also of a member that is there twice, and no more than the bound.
+func TestOutside(t *testing.T) {
+	same := []byte("the same")
+	_, all := look(t, zipOf(t, entry{"../../etc/passwd", same}, entry{`C:\x`, same}, entry{"fine/x", same}), "x.zip", nil)
+	want := []string{`etc/passwd: the container names it "../../etc/passwd", outside of itself`, `x: the container names it "C:\x", outside of itself`}
+	if diff := cmp.Diff(want, notesOf(all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var many []entry
+	for k := range maxNotes + 5 {
+		many = append(many, entry{fmt.Sprintf("../%d", k), same})
+	}
+	_, all = look(t, zipOf(t, many...), "x.zip", nil)
+	notes := notesOf(all)
+	if got := notes[len(notes)-1]; len(notes) != maxNotes+1 || got != "and 5 notes more" {
+		t.Errorf("%d notes, the last %q", len(notes), got)
+	}
+}
+
 func TestMembers(t *testing.T) {
 	hello := []byte("hello\n")
 	inner := tgz(t, entry{"dir/hello.txt", hello}, entry{"other.txt", []byte("other")})

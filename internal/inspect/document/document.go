@@ -16,7 +16,7 @@ import (
 const maxFacts = 64
 
 // Read reads a document of format f in the size bytes of r: shortcuts, compound files, OOXML, PDF, RTF and HTML; of any other format it tells nothing.
-// passwords are tried on an encrypted PDF. What cannot be read is left out; the error says what and why, and the rest is told all the same.
+// passwords are tried on an encrypted PDF or workbook. What cannot be read is left out; the error says what and why, and the rest is told all the same.
 func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string) (exe.Info, error) {
 	t := &teller{}
 	var err error
@@ -24,7 +24,7 @@ func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string) (exe
 	case filetype.LNK:
 		err = readLNK(t, r, size)
 	case filetype.OLE, filetype.MSG:
-		err = readOLE(t, r, size)
+		err = readOLE(t, r, size, passwords)
 	case filetype.OOXML:
 		err = readOOXML(t, r, size)
 	case filetype.PDF:

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 	"testing"
@@ -181,6 +182,16 @@ func TestMacros(t *testing.T) {
 	}
 	sheet := []byte{0x09, 0x08, 0, 0, 0x85, 0, 8, 0, 0, 0, 0, 0, 0, 1, 1, 'A'}
 	if d := cmp.Diff([]string{"active_content: Excel 4 macros: 1 macro sheets"}, told(t, filetype.OLE, compoundOf(stream{"Workbook", sheet}))); d != "" {
+		t.Error(d)
+	}
+	// The same, obfuscated by the password that Excel tries by itself, from the fifth byte of the last record on.
+	locked := append([]byte{0x09, 0x08, 0, 0, 0x2F, 0, 6, 0, 0, 0, 0x59, 0xB3, 0x0A, 0x9A}, sheet[4:]...)
+	key := []byte("VelvetSweatshop\xBB")
+	for i := 22; i < len(locked); i++ {
+		k := (i + 8) % 16
+		locked[i] = bits.RotateLeft8(locked[i], 5) ^ bits.RotateLeft8(key[k]^"\x59\xB3"[k&1], 7)
+	}
+	if d := cmp.Diff([]string{"active_content: Excel 4 macros: 1 macro sheets"}, told(t, filetype.OLE, compoundOf(stream{"Workbook", locked}))); d != "" {
 		t.Error(d)
 	}
 	native := "\x00\x00\x00\x00\x02\x00invoice.js\x00C:\\tmp\\invoice.js\x00"

@@ -14,6 +14,7 @@ import (
 	"unicode/utf16"
 
 	"spoor/internal/inspect/compound"
+	"spoor/internal/inspect/officecrypt"
 	"spoor/internal/inspect/vba"
 )
 
@@ -71,12 +72,16 @@ func macros(t *teller, f *compound.File) bool {
 	return true
 }
 
-func readOLE(t *teller, r io.ReaderAt, size int64) error {
+func readOLE(t *teller, r io.ReaderAt, size int64, passwords []string) error {
 	f, err := compound.Open(r, size)
 	if err != nil {
 		return err
 	}
 	macros(t, f)
+	locked, err := officecrypt.Open(f) // that it cannot be decrypted is told by those who unpack it
+	if err != nil || locked != nil && !slices.ContainsFunc(slices.Concat(officecrypt.Passwords, passwords), locked.Try) {
+		locked = nil
+	}
 	objects, books, equations := 0, 0, 0
 	for i := range f.Entries {
 		e := &f.Entries[i]
@@ -88,7 +93,13 @@ func readOLE(t *teller, r io.ReaderAt, size int64) error {
 			t.active("OLE package: %s", strings.TrimSpace(label+" "+path))
 		case (strings.EqualFold(e.Path, "Workbook") || strings.EqualFold(e.Path, "Book")) && books < 2:
 			books++
-			if n := macroSheets(f.Read(e, 1<<20)); n > 0 {
+			b := f.Read(e, 1<<20)
+			if locked != nil {
+				if r := locked.Reader(e.Path, bytes.NewReader(b)); r != nil {
+					b, _ = io.ReadAll(r) // memory does not fail
+				}
+			}
+			if n := macroSheets(b); n > 0 {
 				t.active("Excel 4 macros: %d macro sheets", n)
 			}
 		case strings.EqualFold(e.Name, "Equation Native"):

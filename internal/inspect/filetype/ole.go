@@ -96,7 +96,7 @@ func (s *sample) ole() Type {
 	return t
 }
 
-// locked reports whether the text of a Word document or an Excel workbook is encrypted, as their first bytes say.
+// locked reports whether the text of a Word document, an Excel workbook or a presentation is encrypted, as their first bytes say.
 func locked(f *compound.File, short string) bool {
 	le := binary.LittleEndian
 	for i := range f.Entries {
@@ -108,6 +108,9 @@ func locked(f *compound.File, short string) bool {
 		case short == "DOC" && up == "WORDDOCUMENT":
 			b := f.Read(e, 12)
 			return len(b) == 12 && le.Uint16(b[10:])&0x100 != 0
+		case short == "PPT" && up == "CURRENT USER":
+			b := f.Read(e, 16)
+			return len(b) == 16 && le.Uint32(b[12:]) == 0xF3D1C4DF
 		case short == "XLS" && (up == "WORKBOOK" || up == "BOOK"):
 			b := f.Read(e, 4096)
 			for range 32 { // the record that says so comes soon

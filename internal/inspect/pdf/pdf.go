@@ -1,5 +1,5 @@
 // Package pdf reads the objects of a PDF as they stand in the file, those of object streams and of earlier revisions, too. The table of references is
-// not followed: it is damaged or forged in the files that matter.
+// not followed, for it is damaged or forged in the files that matter; but an object that it has inside of another's stream is one, too.
 package pdf
 
 import (
@@ -85,7 +85,6 @@ func Open(r io.ReaderAt, size int64, passwords []string) (*File, error) {
 	if err := f.find(); err != nil {
 		return nil, err
 	}
-	f.sort()
 	f.unlock(passwords)
 	f.unpackAll()
 	f.sort()
@@ -111,10 +110,12 @@ type mark struct {
 	gen uint16
 	end bool  // a trailer
 	at  int64 // behind the keyword
+
+	from int64 // of an object's number
 }
 
-// marks finds every "12 0 obj" and "trailer" in the file, also those in streams.
-func (f *File) marks() ([]mark, error) {
+// marks finds every "12 0 obj" and "trailer" in the file, also those in streams, and where the words xref and startxref end.
+func (f *File) marks() (marks []mark, tables []int64, err error) {
 	const step, longest = 256 << 10, 64
 	buf := make([]byte, longest+step)
 	var out []mark
@@ -122,7 +123,7 @@ func (f *File) marks() ([]mark, error) {
 	for off := int64(0); off < f.size; off += step {
 		n, err := f.r.ReadAt(buf[kept:kept+int(min(step, f.size-off))], off)
 		if n == 0 && err != nil {
-			return out, err
+			return out, tables, err
 		}
 		b := buf[:kept+n]
 		base := off - int64(kept)
@@ -135,15 +136,16 @@ func (f *File) marks() ([]mark, error) {
 			if i <= kept { // seen in the step before
 				continue
 			}
-			num, gen, ok := header(b[max(0, i-3-60) : i-3])
+			from := max(0, i-3-60)
+			num, gen, front, ok := header(b[from : i-3])
 			if !ok {
 				continue
 			}
 			if len(out) >= maxObjects {
 				f.fault(fmt.Errorf("more than %d objects", maxObjects))
-				return out, nil
+				return out, tables, nil
 			}
-			out = append(out, mark{num: num, gen: gen, at: base + int64(i)})
+			out = append(out, mark{num: num, gen: gen, at: base + int64(i), from: base + int64(from+front)})
 		}
 		for i := 0; ; {
 			j := bytes.Index(b[i:], []byte("trailer"))
@@ -155,15 +157,24 @@ func (f *File) marks() ([]mark, error) {
 				out = append(out, mark{end: true, at: base + int64(i)})
 			}
 		}
+		for i := 0; len(tables) < maxTables; {
+			j := bytes.Index(b[i:], []byte("xref"))
+			if j < 0 {
+				break
+			}
+			if i += j + 4; i > kept {
+				tables = append(tables, base+int64(i))
+			}
+		}
 		kept = min(longest, len(b))
 		copy(buf, b[len(b)-kept:])
 	}
 	slices.SortStableFunc(out, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
-	return out, nil
+	return out, tables, nil
 }
 
-// header reads the two numbers in front of obj, from behind.
-func header(b []byte) (uint32, uint16, bool) {
+// header reads the two numbers in front of obj, from behind, and where they begin.
+func header(b []byte) (num uint32, gen uint16, from int, ok bool) {
 	number := func() (uint64, bool) {
 		end := len(b)
 		for len(b) > 0 && b[len(b)-1] >= '0' && b[len(b)-1] <= '9' {
@@ -186,17 +197,17 @@ func header(b []byte) (uint32, uint16, bool) {
 		return len(b) < n
 	}
 	white()
-	gen, ok := number()
+	g, ok := number()
 	if !ok || !white() {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
-	num, ok := number()
-	return uint32(num), uint16(gen), ok && num < 1<<32 && gen < 1<<16
+	n, ok := number()
+	return uint32(n), uint16(g), len(b), ok && n < 1<<32 && g < 1<<16
 }
 
-// find fills places with what lies in the file itself. What lies in a stream is none of its objects.
+// find fills places with what lies in the file itself. What lies in a stream is none of its objects, unless the table of references says so.
 func (f *File) find() error {
-	marks, err := f.marks()
+	marks, tables, err := f.marks()
 	if len(marks) == 0 {
 		if err != nil {
 			return err
@@ -209,42 +220,74 @@ func (f *File) find() error {
 	}
 	slices.SortStableFunc(byNum, func(a, b int32) int { return cmp.Compare(marks[a].num, marks[b].num) })
 	f.places = make([]place, 0, len(marks))
-	l, end := f.walker, int64(0)
+	end := int64(0)
+	var inside []mark
 	for _, m := range marks {
 		if m.at <= end { // in a stream
+			if !m.end {
+				inside = append(inside, m)
+			}
 			continue
 		}
 		if f.budget <= 0 {
 			f.fault(errBudget)
 			break
 		}
-		p := place{num: m.num, gen: m.gen, at: m.at}
-		if m.end {
-			p.kind = trailer
-		}
-		v, err := l.object(m.at)
-		end = l.at
-		if err != nil {
-			f.fault(fmt.Errorf("object %d at %d: %w", m.num, m.at, err))
-			end = m.at + 1
-		}
-		if d, ok := v.(Dict); ok && !m.end && err == nil && l.has("stream") {
-			p.kind = streamed
-			if _, ok := d.Get("First").(int64); ok || f.isType(d, "ObjStm") { // whose type need not be true
-				p.kind = objectStream
-			}
-			if !l.has("\r\n") && !l.has("\n") {
-				l.has("\r")
-			}
-			p.from = l.at
-			var ok bool
-			if p.to, ok = f.streamEnd(p.from, d, marks, byNum); ok {
-				end = p.to // else nothing that follows is hidden by it
-			}
-		}
+		var p place
+		p, end = f.place(m, marks, byNum)
 		f.places = append(f.places, p)
 	}
+	f.sort()
+	// What the tables of references have in streams may be such a table itself.
+	for rounds := 0; len(inside) > 0 && rounds < maxHops; rounds++ {
+		listed, rest := f.listed(inside, tables)
+		if len(listed) == 0 {
+			break
+		}
+		for _, m := range listed {
+			if f.budget <= 0 {
+				f.fault(errBudget)
+				break
+			}
+			p, _ := f.place(m, marks, byNum)
+			f.places = append(f.places, p)
+		}
+		slices.SortStableFunc(f.places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+		f.sort()
+		f.fault(fmt.Errorf("object %d stands in the stream of another, where a table of references has it", listed[0].num))
+		inside = rest
+	}
 	return nil
+}
+
+// place reads what stands at a mark, and where what is in it ends.
+func (f *File) place(m mark, marks []mark, byNum []int32) (place, int64) {
+	l := f.walker
+	p := place{num: m.num, gen: m.gen, at: m.at}
+	if m.end {
+		p.kind = trailer
+	}
+	v, err := l.object(m.at)
+	end := l.at
+	if err != nil {
+		f.fault(fmt.Errorf("object %d at %d: %w", m.num, m.at, err))
+		end = m.at + 1
+	}
+	if d, ok := v.(Dict); ok && !m.end && err == nil && l.has("stream") {
+		p.kind = streamed
+		if _, ok := d.Get("First").(int64); ok || f.isType(d, "ObjStm") { // whose type need not be true
+			p.kind = objectStream
+		}
+		if !l.has("\r\n") && !l.has("\n") {
+			l.has("\r")
+		}
+		p.from = l.at
+		var ok bool
+		if p.to, ok = f.streamEnd(p.from, d, marks, byNum); ok {
+			end = p.to // else nothing that follows is hidden by it
+		}
+	}
+	return p, end
 }
 
 // isType tells a dictionary by its type, which may be a reference in what wants to hide.

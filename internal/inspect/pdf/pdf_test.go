@@ -2,6 +2,9 @@ package pdf
 
 import (
 	"bytes"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,5 +70,70 @@ func TestUnended(t *testing.T) {
 	f.Each(func(o Object) error { got[o.Num] = o.Value; return nil })
 	if d := cmp.Diff(map[uint32]any{1: Dict{{"Length", int64(99)}}, 2: Dict{{"JS", String("a")}}}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestHidden has an object in the stream of another, whose length ends it at a keyword that is a decoy: it is one where a table has it.
+func TestHidden(t *testing.T) {
+	const hidden = "9 0 obj << /JS (hidden) >> endobj"
+	file := func(front, inside string) string {
+		data := "x\nendstream endobj\n" + inside + "\n"
+		return front + "%PDF-1.7\n" + fmt.Sprintf("1 0 obj << /Length %d >>\nstream\n%s\nendstream endobj\n", len(data), data)
+	}
+	table := func(num, off int) string {
+		return fmt.Sprintf("xref\n0 1\n0000000000 65535 f \n%d 1\n%010d 00000 n \ntrailer << >>\n", num, off)
+	}
+	stream := func(num int, dict string, offs ...int) string {
+		var b []byte
+		for _, off := range offs {
+			b = append(b, 1, byte(off>>8), byte(off), 0)
+		}
+		return fmt.Sprintf("%d 0 obj << /Type /XRef /W [1 2 1] %s /Length %d >>\nstream\n%s\nendstream endobj\n", num, dict, len(b), b)
+	}
+	plain := file("", hidden)
+	at := strings.Index(plain, hidden)
+	shifted := file("junk\n", hidden)
+	// The table that has the object is itself hidden, and startxref has it.
+	own := stream(8, "/Index [9 1]", at)
+	both := file("", hidden+"\n"+own)
+	for name, c := range map[string]struct {
+		in   string
+		told bool
+	}{
+		"no table":         {plain, false},
+		"table":            {plain + table(9, at), true},
+		"white space":      {plain + table(9, at-1), true},
+		"another's number": {plain + table(7, at), false},
+		"another place":    {plain + table(9, at+1), false},
+		"from the header":  {shifted + table(9, at), true},
+		"stream":           {plain + stream(2, "/Index [9 1]", at), true},
+		"stream, by size":  {plain + stream(2, "/Size 10", 0, 0, 0, 0, 0, 0, 0, 0, 0, at), true},
+		"not compressed":   {plain + strings.Replace(stream(2, "/Index [9 1]", at), "\x01", "\x02", 1), false},
+		"hidden stream":    {both + fmt.Sprintf("startxref\n%d\n%%%%EOF", strings.Index(both, own)), true},
+		"hidden, no start": {both, false},
+		"cut":              {plain + table(9, at)[:30], false},
+		"without end":      {plain + "xref 0 99999999999\n" + strings.Repeat("0 0 f ", 5000), false},
+	} {
+		f, err := Open(strings.NewReader(c.in), int64(len(c.in)), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		told, outer := false, false
+		f.Each(func(o Object) error {
+			told = told || o.Num == 9 && cmp.Equal(o.Value, Dict{{"JS", String("hidden")}})
+			if o.Num == 1 {
+				r, _ := f.Open(o)
+				b, _ := io.ReadAll(r)
+				outer = bytes.Contains(b, []byte(hidden))
+			}
+			return nil
+		})
+		if told != c.told || !outer {
+			t.Errorf("%s: told %t, want %t; in the stream %t", name, told, c.told, outer)
+		}
+		if faults := f.Faults(); c.told != (len(faults) > 0) {
+			t.Errorf("%s: %v", name, faults)
+		}
 	}
 }

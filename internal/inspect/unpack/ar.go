@@ -80,10 +80,12 @@ func readAr(c *container) error {
 			name = strings.TrimSuffix(name, "/")
 		}
 		if name != "" {
-			m := Member{Path: cleanPath(latin1Name([]byte(name))), Size: left}
+			m := c.named(latin1Name([]byte(name)))
+			m.Size = left
 			if stored {
 				m.Reader = c.stored(data, left)
 			} else {
+				m.Outside = "" // it names files beside itself
 				m.Err = errors.New("a thin archive names its members and does not hold them")
 			}
 			if err := c.tell(m); err != nil {

@@ -55,7 +55,8 @@ func readARJ(c *container) error {
 		if h.kind > 1 { // a directory, a label or a chapter
 			continue
 		}
-		m := Member{Path: cleanPath(localName(h.name)), Size: h.size}
+		m := c.named(localName(h.name))
+		m.Size = h.size
 		if h.flags&(arjContinues|arjGoesOn) != 0 {
 			m.Size = -1 // it says that of the part
 		}

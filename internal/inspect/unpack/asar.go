@@ -128,7 +128,7 @@ func (a *asarReader) node(path string, depth int) error {
 	if err != nil || folder || link != "" {
 		return err
 	}
-	m := Member{Path: cleanPath(path)}
+	m := a.named(strings.TrimPrefix(path, "/"))
 	at, wrong := strconv.ParseInt(offset, 10, 64)
 	if m.Size, err = size.Int64(); err != nil {
 		return fmt.Errorf("the header: %s has no size", m.Path)

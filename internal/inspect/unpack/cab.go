@@ -99,7 +99,8 @@ func readCab(c *container) error {
 		} else {
 			f.name = localName(name)
 		}
-		m := Member{Path: cleanPath(f.name), Size: f.size}
+		m := c.named(f.name)
+		m.Size = f.size
 		continued = continued || f.folder == 0xfffd || f.folder == 0xffff
 		switch {
 		case f.folder == 0xfffd || f.folder == 0xffff:

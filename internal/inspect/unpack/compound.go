@@ -12,6 +12,7 @@ import (
 
 	"spoor/internal/inspect/compound"
 	"spoor/internal/inspect/filetype"
+	"spoor/internal/inspect/officecrypt"
 	"spoor/internal/inspect/vba"
 )
 
@@ -20,7 +21,7 @@ const oleNative = "\x01Ole10Native"
 
 // readCompound tells the streams of a compound file under the paths of their storages. Of an installer the names are decoded; of a message each
 // attachment is told by its own name, and what is in one under its name; of a package the file in it; of macros their source; of a presentation its
-// packed objects; of an encrypted document the document.
+// packed objects; of an encrypted document the document, and its streams as they are decrypted.
 func readCompound(c *container) error {
 	f, err := compound.Open(c.r, c.size)
 	if err != nil {
@@ -28,6 +29,10 @@ func readCompound(c *container) error {
 	}
 	var cut error
 	msg := msgNames{f: f}
+	var document *officecrypt.Document
+	if c.format == filetype.OLE {
+		document, cut = c.encryptedDocument(f)
+	}
 	var names map[string]string
 	if c.format == filetype.MSI {
 		if d, err := openMSI(f); err == nil {
@@ -63,9 +68,15 @@ func readCompound(c *container) error {
 			}
 		}
 		m.Path = cleanPath(m.Path)
+		if document != nil {
+			if r := document.Reader(e.Path, f.Stream(e, limit)); r != nil {
+				m.Password = c.password
+				read = func() (io.Reader, error) { return r, nil }
+			}
+		}
 		if e.Size > c.size {
 			m.Size, m.Err = e.Size, fmt.Errorf("it claims %d bytes in a file of %d", e.Size, c.size)
-			cut = errCut
+			cut = cmp.Or(cut, errCut)
 			if err := c.tell(m); err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -241,19 +242,20 @@ func buffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 32<<10)
 // maxPath bounds a member's path, in bytes.
 const maxPath = 4096
 
-// cleanPath makes a container's name for a member safe to show and to compare: slashes, no drive, no root, no "." and "..", valid UTF-8 and no
-// control characters.
-func cleanPath(name string) string {
-	if !utf8.ValidString(name) {
-		name = strings.ToValidUTF8(name, "\uFFFD")
-	}
-	name = strings.ReplaceAll(name, `\`, "/")
-	name = strings.Map(func(r rune) rune {
+// printable is a name in valid UTF-8 and without control characters.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '_'
 		}
 		return r
-	}, name)
+	}, strings.ToValidUTF8(name, "\uFFFD"))
+}
+
+// cleanPath makes a container's name for a member safe to show and to compare: slashes, no drive, no root, no "." and "..", valid UTF-8 and no
+// control characters.
+func cleanPath(name string) string {
+	name = printable(strings.ReplaceAll(name, `\`, "/"))
 	if len(name) > maxPath { // its end says more than its beginning
 		name = strings.ToValidUTF8(name[len(name)-maxPath:], "")
 	}
@@ -268,6 +270,45 @@ func cleanPath(name string) string {
 		}
 	}
 	return strings.Join(kept, "/")
+}
+
+// maxOutside bounds [Member.Outside], in bytes.
+const maxOutside = 1 << 10
+
+// rooted are archives whose names begin with a root or a drive only when somebody means them to; tar and cpio have such of ordinary backups.
+var rooted = []filetype.Format{filetype.Zip, filetype.Jar, filetype.APK, filetype.Appx, filetype.OOXML, filetype.ODF, filetype.SevenZip, filetype.RAR, filetype.ARJ, filetype.LZH,
+	filetype.Cab}
+
+// named is a member by the name that an archive has for it.
+func (c *container) named(name string) Member {
+	return Member{Path: cleanPath(name), Outside: outside(name, slices.Contains(rooted, c.format))}
+}
+
+// outside returns the name, fit to be shown, when it leads out of the folder in which the archive is unpacked: by ".." beyond that folder, or, when
+// rootless is true, by a root or a drive. Else it returns "".
+func outside(name string, rootless bool) string {
+	out := rootless && name != "" && (name[0] == '/' || name[0] == '\\' || len(name) > 1 && name[1] == ':' && ('a' <= name[0]|0x20 && name[0]|0x20 <= 'z'))
+	if !out && strings.Contains(name, "..") {
+		depth := 0
+		for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' || r == '\\' }) {
+			switch part {
+			case ".":
+			case "..":
+				depth--
+			default:
+				depth++
+			}
+			out = out || depth < 0
+		}
+	}
+	if !out {
+		return ""
+	}
+	const mark = "…"
+	if len(name) > maxOutside {
+		name = strings.ToValidUTF8(name[:maxOutside-len(mark)], "") + mark
+	}
+	return printable(name)
 }
 
 // localName decodes a name of a time before UTF-8: what is not valid UTF-8 is read as DOS code page 437.

@@ -102,7 +102,8 @@ func readCPIO(c *container) error {
 			continue
 		}
 		if e.mode&cpioMode == cpioRegular {
-			m := Member{Path: cleanPath(latin1Name(name)), Size: e.size, Reader: c.stored(at+e.data, e.size)}
+			m := c.named(latin1Name(name))
+			m.Size, m.Reader = e.size, c.stored(at+e.data, e.size)
 			if err := c.tell(m); err != nil {
 				return err
 			}

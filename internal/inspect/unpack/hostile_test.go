@@ -444,6 +444,27 @@ func TestCleanPath(t *testing.T) {
 			t.Errorf("cleanPath(%q) = %q, want %q", in, got, want)
 		}
 	}
+	for in, want := range map[string]string{
+		"a/b":                             "",
+		"a/../b":                          "",
+		"a/..b/...":                       "",
+		"./../x":                          "./../x",
+		"a/../../x":                       "a/../../x",
+		`..\x`:                            `..\x`,
+		`a\..\..\x` + "\n\xff":            `a\..\..\x` + "_\uFFFD",
+		"/x/..":                           "/x/..",
+		`\\host\x`:                        `\\host\x`,
+		"c:x":                             "c:x",
+		"::x":                             "",
+		"../" + strings.Repeat("x", 5000): "../" + strings.Repeat("x", maxOutside-6) + "…",
+	} {
+		if got := outside(in, true); got != want {
+			t.Errorf("outside(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := outside("/etc/x", false) + outside("c:/x", false); got != "" {
+		t.Errorf("what backups have is told as outside: %q", got)
+	}
 	if n := len(cleanPath(strings.Repeat("ü", 10_000))); n > maxPath {
 		t.Errorf("a long path keeps %d bytes", n)
 	}
@@ -758,6 +779,9 @@ func unpackAny(t *testing.T, f filetype.Format, b []byte) {
 	err := Each(context.Background(), f, bytes.NewReader(b), int64(len(b)), Options{Passwords: []string{"infected"}, Memory: 16 << 20}, func(m Member) error {
 		if cleanPath(m.Path) != m.Path {
 			t.Errorf("path %q is not clean", m.Path)
+		}
+		if printable(m.Outside) != m.Outside || len(m.Outside) > maxOutside {
+			t.Errorf("the name outside %q is not clean", m.Outside)
 		}
 		if (m.Reader == nil) == (m.Err == nil) {
 			t.Errorf("member %q has a reader and an error, or neither", m.Path)

@@ -40,7 +40,12 @@ func readLZH(c *container) error {
 			}
 			h.method, h.size = "lh0", h.packed // data that hide
 		}
-		m := Member{Path: cleanPath(h.folder + "/" + h.name), Size: h.size}
+		name := h.name
+		if h.folder != "" {
+			name = strings.TrimRight(h.folder, "/") + "/" + h.name
+		}
+		m := c.named(name)
+		m.Size = h.size
 		if !lzhKnown(h.method) {
 			m.Err = fmt.Errorf("method %q is not read", h.method)
 		} else {

@@ -18,6 +18,7 @@ import (
 	"unicode/utf16"
 
 	"spoor/internal/inspect/compound"
+	"spoor/internal/inspect/officecrypt"
 )
 
 // Bounds of encrypted Office documents.
@@ -27,9 +28,6 @@ const (
 	standardRounds    = 50_000
 	officeRound       = 8 // of those that c.spend counts: a round is a hash made anew, at worst of SHA-512
 )
-
-// officePasswords are those by which Office opens documents without asking.
-var officePasswords = []string{"VelvetSweatshop", "/01Hannes Ruescher/01"}
 
 // encryptedPackage tells the document in an encrypted OOXML document, where a password opens it.
 func (c *container) encryptedPackage(f *compound.File) error {
@@ -42,7 +40,7 @@ func (c *container) encryptedPackage(f *compound.File) error {
 	o, err := readEncryptionInfo(b)
 	if err == nil {
 		err = errPassword
-		for _, p := range slices.Concat(officePasswords, c.candidates()) {
+		for _, p := range slices.Concat(officecrypt.Passwords, c.candidates()) {
 			if !c.spend(o.rounds() * officeRound) {
 				err = errors.New("encrypted, and trying further passwords takes too long")
 				break
@@ -70,6 +68,24 @@ func (c *container) encryptedPackage(f *compound.File) error {
 	}
 	m.Size, m.Reader = int64(n), &exactReader{r: &segmentReader{o: o, r: r}, left: int64(n)}
 	return c.tell(m)
+}
+
+// encryptedDocument opens an encrypted document of Word or Excel with one of the passwords; nil when none is there or none opens it.
+func (c *container) encryptedDocument(f *compound.File) (*officecrypt.Document, error) {
+	d, err := officecrypt.Open(f)
+	if d == nil || err != nil {
+		return nil, err
+	}
+	for _, p := range slices.Concat(officecrypt.Passwords, c.candidates()) {
+		if !c.spend(officeRound) {
+			return nil, errTries
+		}
+		if d.Try(p) {
+			c.password = p
+			return d, nil
+		}
+	}
+	return nil, errPassword
 }
 
 // officeCrypt is how a package is encrypted.

@@ -244,5 +244,7 @@ func FuzzPDF(f *testing.F) {
 	f.Add(pdfOf(pdfStream("/Type /ObjStm /N 1 /First 10", "5 0       << /EF << /F 2 0 R >> /XFA 2 0 R >>"), pdfStream("/Type /EmbeddedFile /Filter /LZW", lzwed("abc"))))
 	f.Add(pdfOf(pdfStream("/Type /EmbeddedFile /Filter [/A85 /RL]", "5sdq,~>"), "<< /Filter /Standard /V 4 /R 4 /O ("+strings.Repeat("o", 32)+") /U ("+strings.Repeat("u", 32)+") /P -4 /StmF /StdCF /StrF /StdCF /CF << /StdCF << /CFM /AESV2 >> >> >>\nendobj\ntrailer << /Encrypt 2 0 R /ID [(a) (b)] >>"))
 	f.Add(pdfOf(pdfStream("/Type /XRef /Encrypt << /Filter /Standard /V 5 /R 6 /O ("+strings.Repeat("o", 48)+") /U ("+strings.Repeat("u", 48)+") /OE ("+strings.Repeat("e", 32)+") /UE ("+strings.Repeat("e", 32)+") >>", "x"), pdfStream("/Type /EmbeddedFile", "x")))
+	f.Add([]byte("%PDF-1.7\n1 0 obj<</Length 52>>stream\nx\nendstream endobj\n2 0 obj<</JS (a)>>endobj\n\nendstream endobj\nxref\n2 1\n0000000060 00000 n \ntrailer<<>>startxref 117"))
+	f.Add(pdfOf(pdfStream("/First 1", "3 0 obj (a) endobj"), pdfStream("/Type /XRef /W [0 1 0] /Index [3 1 4 99999999]", "\x3d")))
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.PDF, b) })
 }

@@ -167,7 +167,8 @@ func (z *rarReader) member(h *rardecode.FileHeader, n int) error {
 	if h.IsDir || h.Mode().Type() != 0 || h.LinkType != rardecode.LinkTypeNone {
 		return nil
 	}
-	m := Member{Path: cleanPath(h.Name), Size: h.UnPackedSize}
+	m := z.named(h.Name)
+	m.Size = h.UnPackedSize
 	if h.UnKnownSize {
 		m.Size = -1
 	}

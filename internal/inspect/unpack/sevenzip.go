@@ -680,7 +680,7 @@ func (z *sevenReader) members(files []sevenFile) error {
 	var run *sevenRun
 	for i := range files {
 		file := &files[i]
-		m := Member{Path: cleanPath(utf16Name(file.name, binary.LittleEndian))}
+		m := z.named(utf16Name(file.name, binary.LittleEndian))
 		if file.empty {
 			if file.file && !file.anti {
 				m.Reader = bytes.NewReader(nil)

@@ -21,7 +21,9 @@ func readTar(c *container) error {
 			'D', 'M', 'V': // of GNU: a directory's list, the rest of a file of another volume, a label
 			continue
 		}
-		if err := c.tell(Member{Path: cleanPath(latin1Name([]byte(h.Name))), Size: h.Size, Reader: t}); err != nil {
+		m := c.named(latin1Name([]byte(h.Name)))
+		m.Size, m.Reader = h.Size, t
+		if err := c.tell(m); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ type Member struct {
 	Reader   io.Reader // its bytes, unpacked as they are read; good until yield returns; nil when it cannot be opened
 	Err      error     // why it cannot be opened; a *Problem
 	Password string    // by which it was opened
+	Outside  string    // the name that the container has for it when that leads out of where it is unpacked; in valid UTF-8 without control characters, clipped
 
 	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
 	Names map[string]string

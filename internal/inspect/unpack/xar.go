@@ -159,7 +159,8 @@ func (c *container) xarTell(files []*xarFile, heap int64) error {
 	for _, f := range files {
 		path.WriteString("/" + f.name)
 	}
-	m := Member{Path: cleanPath(path.String()), Size: f.raw}
+	m := c.named(strings.TrimPrefix(path.String(), "/"))
+	m.Size = f.raw
 	var packed io.Reader
 	if f.offset < 0 || f.length < 0 || f.raw < 0 || f.offset > c.size-heap || f.length > c.size-heap-f.offset {
 		m.Err = errCut

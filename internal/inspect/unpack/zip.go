@@ -275,11 +275,16 @@ func (z *zipReader) readZipLocal(off int64) (*zipHeader, int64, error) {
 	return h, off + zipLocalSize + int64(n+e), nil
 }
 
-func (h *zipHeader) path() string {
+// text is the name as it is in the header.
+func (h *zipHeader) text() string {
 	if h.flags&(1<<11) != 0 {
-		return cleanPath(string(h.name))
+		return string(h.name)
 	}
-	return cleanPath(localName(h.name))
+	return localName(h.name)
+}
+
+func (h *zipHeader) path() string {
+	return cleanPath(h.text())
 }
 
 // skip tells whether it is a directory or a symbolic link. A name that ends in a slash and has data is a file that hides.
@@ -307,7 +312,8 @@ func (z *zipReader) listed(h *zipHeader) error {
 	if h.skip() {
 		return z.ctx.Err()
 	}
-	m := Member{Path: h.path(), Size: h.size}
+	m := z.named(h.text())
+	m.Size = h.size
 	if h.disk != z.disk && h.disk < 1<<16-1 {
 		m.Err = fmt.Errorf("it begins on the disk %d of the set, which is another file", h.disk+1)
 		return z.tell(m)
@@ -319,6 +325,9 @@ func (z *zipReader) listed(h *zipHeader) error {
 	}
 	z.taken = append(z.taken, zipSpan{h.local, data + min(h.packed, max(z.size-data, 0))})
 	other := z.compare(h, local, m.Path)
+	if m.Outside == "" {
+		m.Outside = z.named(local.text()).Outside
+	}
 	// A header that contradicts the other is a way to hide: what the data can be read by counts. Android and Java go by the directory.
 	if !zipMethodKnown(h) && zipMethodKnown(local) {
 		h.method, h.aes = local.method, local.aes
@@ -337,7 +346,9 @@ func (z *zipReader) listed(h *zipHeader) error {
 		return err
 	}
 	// The data as those see them who go by the local header.
-	return z.open(Member{Path: second.path(), Size: second.size}, &second, data)
+	m = z.named(second.text())
+	m.Size = second.size
+	return z.open(m, &second, data)
 }
 
 // compare counts a member whose headers disagree. It tells whether the local one gives other bytes.
@@ -560,7 +571,8 @@ func (z *zipReader) scan() (int64, error) {
 				continue
 			}
 			found++
-			m := Member{Path: h.path(), Size: h.size}
+			m := z.named(h.text())
+			m.Size = h.size
 			if h.streamed && h.packed == 0 {
 				if at, err = z.streamed(m, h, data); err != nil {
 					return found, err
