@@ -302,6 +302,7 @@ func TestDetect(t *testing.T) {
 		{"\x1A\x45\xDF\xA3\x9F\x42\x82\x84webm", Type{Video, "WebM video", "WEBM"}},
 		{"\x00\x00\x00\x00\xEF\xCD\xAB\x89" + at(20, ""), Type{Other, "Extensible Storage Engine database", "ESE"}},
 		{"\xA1\xB2\x3C\x4D" + at(20, ""), Type{Other, "packet capture (pcap)", "PCAP"}},
+		{"\xEA\x05\x00\xC0\x07" + at(505, "\x55\xAA\xEB\x66HdrS") + at(40, ""), Type{Other, "Linux kernel (bzImage)", "BZIMAGE"}},
 		{"ANDROID!" + at(20, ""), Type{Other, "Android boot image", "IMG"}},
 		{"FasdUAS 1.101.10", Type{Other, "compiled AppleScript", "SCPT"}},
 		{"Microsoft C/C++ MSF 7.00\r\n\x1ADS\x00", Type{Other, "program database (PDB)", "PDB"}},

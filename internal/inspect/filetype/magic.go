@@ -127,6 +127,7 @@ var marks = []mark{
 	{0, "VNDRBOOT", Type{Other, "Android vendor boot image", "IMG"}},
 	{0, "\x3A\xFF\x26\xED", Type{Other, "Android sparse image", "IMG"}},
 	{0, "\x27\x05\x19\x56", Type{Other, "U-Boot image", "UIMAGE"}},
+	{0x202, "HdrS", Type{Other, "Linux kernel (bzImage)", "BZIMAGE"}}, // what has a part for UEFI is a PE, too, and told as that
 	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
 	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
 	{0, "UBI#", Type{Other, "UBI image", "UBI"}},
