@@ -224,6 +224,10 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	start, bytes, stopped, before := time.Now(), int64(0), 0, 0
 	say := func(done int) {
 		took := time.Since(start)
+		if done == 0 { // perhaps one large file: only its members are known
+			pr.say("0 of %d files, %d members, %.1f members/s, %s", len(files), members.Load(), float64(members.Load())/took.Seconds(), took.Round(time.Second))
+			return
+		}
 		left := ""
 		if bytes > 0 && took > 3*time.Second { // before, a guess is far off
 			left = fmt.Sprintf(", %s left", time.Duration(float64(took)/float64(bytes)*float64(total-bytes)).Round(time.Second))
@@ -253,6 +257,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			if !isFileError(in.err) {
 				return in.err
 			}
+			total -= in.size
 			refuse(in.path, in.err)
 			continue
 		}

@@ -227,3 +227,38 @@ func TestInstallerNames(t *testing.T) {
 		t.Errorf("members: %q", paths(all))
 	}
 }
+
+// TestCarriers holds that whatever of Debian's clamav-testfiles carries clam.exe tells it as a member, or why not. The packed programs, which hold no
+// file but themselves, are left out.
+func TestCarriers(t *testing.T) {
+	const dir = "/usr/share/clamav-testfiles"
+	want := short(file(t, filepath.Join(dir, "clam.exe")))
+	whole, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := map[string][]string{
+		"clam.sis":            {"not opened: no reader opens files of the type Symbian package"},
+		"clam.ea05.exe":       {"not opened: no reader opens files of the type AutoIt compiled script"},
+		"clam.ea06.exe":       {"not opened: no reader opens files of the type AutoIt compiled script"},
+		"clam_cache_emax.tgz": {"not opened: what lies deeper than six generations is not looked at"},
+	}
+	carriers := 0
+	for _, e := range whole {
+		if e.Name() == "clam.exe" || strings.HasPrefix(e.Name(), "clam-") && e.Name() != "clam-nsis.exe" {
+			continue
+		}
+		_, all := look(t, file(t, filepath.Join(dir, e.Name())), e.Name(), nil)
+		if d := cmp.Diff(notes[e.Name()], notesOf(all)); d != "" {
+			t.Errorf("%s: %s", e.Name(), d)
+		}
+		told := slices.ContainsFunc(members(all), func(m string) bool { return strings.HasSuffix(m, " "+want) })
+		if _, why := notes[e.Name()]; told == why {
+			t.Errorf("%s: a member %v, %q", e.Name(), told, members(all))
+		}
+		carriers++
+	}
+	if carriers < 30 {
+		t.Errorf("only %d carriers", carriers)
+	}
+}

@@ -95,7 +95,7 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	}
 	w.sum.File, w.sum.Size = hashes, n
 	w.seen[hashes.SHA256] = struct{}{}
-	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, nil, -1); err != nil {
+	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, unpack.Member{}, -1); err != nil {
 		return w.sum, err
 	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
@@ -180,9 +180,9 @@ func (n *notes) close() error {
 	return n.w.tell(n.file, intel.Attribute{Name: intel.InspectionNote, Value: fmt.Sprintf("and %d notes more", n.left)})
 }
 
-// file tells all of one file and of what is in it. names are what its members are called when it has keys for them; level is its own, -1 for the
-// file handed in.
-func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int) (string, error) {
+// file tells all of one file and of what is in it. as is the member that it was told as, of which only Names and Opened are looked at; level is its
+// own, -1 for the file handed in.
+func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, as unpack.Member, level int) (string, error) {
 	n := &notes{w: w, file: hashes}
 	typ := detect(r, size)
 	facts := []intel.Fact{intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}}
@@ -262,7 +262,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 			return typ.Name, err
 		}
 	}
-	if err := w.inside(r, size, hashes, name, names, level, typ, info.Embedded, n); err != nil {
+	if err := w.inside(r, size, hashes, name, as, level, typ, info.Embedded, n); err != nil {
 		return typ.Name, err
 	}
 	return typ.Name, n.close()
@@ -288,8 +288,8 @@ func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) 
 }
 
 // inside tells what is in a file.
-func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
-	if unpack.Closed(typ.Format) {
+func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name string, as unpack.Member, level int, typ filetype.Type, embedded []exe.Embedded, n *notes) error {
+	if unpack.Closed(typ.Format) && !as.Opened {
 		if err := n.add("not opened: no reader opens files of the type %s", typ.Name); err != nil {
 			return err
 		}
@@ -302,7 +302,7 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 	if !unpack.Opens(opens) && len(embedded) == 0 {
 		return nil
 	}
-	err := w.members(r, size, hashes, name, names, level, opens, embedded, n)
+	err := w.members(r, size, hashes, name, as.Names, level, opens, embedded, n)
 	var f *failed
 	switch {
 	case err == nil || errors.As(err, &f):
@@ -418,7 +418,7 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 		return nil
 	}
 	w.seen[hashes.SHA256] = struct{}{}
-	_, err = w.file(s, s.size, hashes, name, m.Names, level+1)
+	_, err = w.file(s, s.size, hashes, name, m, level+1)
 	return err
 }
 

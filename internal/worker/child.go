@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"spoor/internal/inspect"
 	"spoor/internal/intel"
@@ -73,6 +74,7 @@ func Serve() error {
 		if err != nil {
 			return err
 		}
+		flushed := time.Now()
 		sum, err := i.Inspect(context.Background(), inspect.File{ReaderAt: f, Size: r.Size, Name: r.Name}, r.Now, func(o intel.Observation) error {
 			b, err := o.MarshalJSON()
 			if err != nil {
@@ -80,6 +82,9 @@ func Serve() error {
 			}
 			_ = out.WriteByte(observed) // bufio keeps its error
 			_, err = out.Write(append(b, '\n'))
+			if err == nil && time.Since(flushed) > flushEvery {
+				flushed, err = time.Now(), out.Flush()
+			}
 			return err
 		})
 		f.Close()
@@ -97,6 +102,10 @@ func Serve() error {
 		}
 	}
 }
+
+// flushEvery is how long what was told may be held back: somebody watches the number of members, and what stands in the buffer when the process
+// is killed is lost.
+const flushEvery = 200 * time.Millisecond
 
 // keptScratch is how large a scratch file stays between inspections.
 const keptScratch = 64 << 20

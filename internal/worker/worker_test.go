@@ -23,6 +23,7 @@ import (
 	"spoor/internal/inspect"
 	"spoor/internal/inspect/signature"
 	"spoor/internal/intel"
+	"spoor/internal/realdata"
 )
 
 // TestMain is also the child: "-child" serves, "-child=HOW" misbehaves once it has a request.
@@ -166,6 +167,30 @@ func TestInspect(t *testing.T) {
 		for _, want := range []string{"attribute {size 68}", "detection {EICAR-Test-File spoor red }"} {
 			if !slices.Contains(facts, want) {
 				t.Errorf("%q lacks %q", facts, want)
+			}
+		}
+	}
+}
+
+// TestEncryptedRAR: what the passwords are tried on takes no more memory than a worker has. With a wrong one RAR 3 seems to be PPMd of any size.
+func TestEncryptedRAR(t *testing.T) {
+	p := newTestPool(t, Config{Passwords: strings.Fields("infected malware virus password 1234 12345 123456 test admin secret none abc")}, "-child")
+	for name, want := range map[string][]string{
+		"data":      {"rar: member bar.txt: encrypted, and none of the passwords opens it", "rar: member foo.txt: encrypted, and none of the passwords opens it"},
+		"partially": {"rar: member foo.txt: encrypted, and none of the passwords opens it"},
+	} {
+		b := realdata.Decoded(t, realdata.Sample(t, "libarchive", "libarchive", "test", "test_read_format_rar_encryption_"+name+".rar.uu"))
+		for range 3 {
+			r, facts := gather(t, p, write(t, string(b)), name)
+			var notes []string
+			for _, f := range facts {
+				if n, ok := strings.CutPrefix(f, "attribute {inspection_note "); ok {
+					notes = append(notes, strings.TrimSuffix(n, "}"))
+				}
+			}
+			slices.Sort(notes)
+			if d := cmp.Diff(want, notes); d != "" || r.Stopped != "" {
+				t.Errorf("%s: %q, %s", name, r.Stopped, d)
 			}
 		}
 	}

@@ -286,6 +286,14 @@ func TestPDF(t *testing.T) {
 	if d := cmp.Diff([]string{"active_content: PDF: JavaScript 1, OpenAction 1, AA 1, Launch 1, EmbeddedFile 1"}, told(t, filetype.PDF, pdfOf(true))); d != "" {
 		t.Error(d)
 	}
+	links := "%PDF-1.4\n1 0 obj << /S /GoToR /F (web.pdf) >> endobj 2 0 obj << /S /GoToR /F << /Type /Filespec /F (../a/b.pdf) >> >> endobj\n"
+	if got := told(t, filetype.PDF, []byte(links+"%%EOF")); got != nil {
+		t.Errorf("links to documents beside it: %v", got)
+	}
+	links += `3 0 obj << /S /GoToR /F (\\\\host\\share\\x.pdf) >> endobj 4 0 obj << /S /GoToR /F (//host/x) >> endobj 5 0 obj << /S /GoToR /F (http://example.org/x) >> endobj`
+	if d := cmp.Diff([]string{`active_content: PDF GoToR: \\host\share\x.pdf`, "active_content: PDF GoToR: //host/x", "active_content: PDF GoToR: http://example.org/x"}, told(t, filetype.PDF, []byte(links+"\n%%EOF"))); d != "" {
+		t.Error(d)
+	}
 	if got := told(t, filetype.PDF, []byte("%PDF-1.4\n1 0 obj << /Type /Catalog >> endobj\n%%EOF")); got != nil {
 		t.Error(got)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // pdfNames are counted, in this order.
-var pdfNames = []string{"JavaScript", "JS", "OpenAction", "AA", "Launch", "EmbeddedFile", "XFA", "RichMedia", "SubmitForm", "ImportData", "GoToR", "GoToE", "Rendition"}
+var pdfNames = []string{"JavaScript", "JS", "OpenAction", "AA", "Launch", "EmbeddedFile", "XFA", "RichMedia", "SubmitForm", "ImportData", "GoToE", "Rendition"}
 
 // maxTargets bounds the lines that tell what actions start or reach.
 const maxTargets = 16
@@ -98,7 +98,11 @@ func pdfTarget(f *pdf.File, d pdf.Dict) string {
 			return "PDF launches: " + program
 		}
 	case "SubmitForm", "ImportData", "GoToR", "GoToE":
-		if s := text(d.Get("F")); s != "" {
+		s := text(d.Get("F"))
+		if action == "GoToR" && !strings.HasPrefix(s, `\\`) && !strings.HasPrefix(s, "//") && !strings.Contains(s, ":") {
+			return "" // a link to another document beside this one
+		}
+		if s != "" {
 			return fmt.Sprintf("PDF %s: %s", action, s)
 		}
 	}

@@ -305,10 +305,32 @@ func TestPECertificates(t *testing.T) {
 	}
 }
 
+// Where a file's alignment is below a sector, offsets count as they are: no bytes of the last section are an overlay.
+func TestPEAlignment(t *testing.T) {
+	for _, c := range []struct {
+		alignment uint32
+		want      []string
+	}{{32, nil}, {512, []string{"32 bytes at 2560: text: ASCII"}}} {
+		m := sample()
+		m.overlay = nil
+		b := m.bytes()
+		b = append(b, []byte("and a part of the last section. ")...)
+		head := int(le.Uint32(b[0x3C:]))
+		le.PutUint32(b[head+24+36:], c.alignment)
+		last := b[head+24+96+128+40:]
+		le.PutUint32(last[20:], le.Uint32(last[20:])+32)
+		info, err := read(t, filetype.PE, b)
+		if d := cmp.Diff(c.want, info.values("overlay")); d != "" || err != nil {
+			t.Errorf("alignment %d: %v, %s", c.alignment, err, d)
+		}
+	}
+}
+
 func TestPackers(t *testing.T) {
 	dense := make([]byte, 8192)
 	rand.NewChaCha8([32]byte{1}).Read(dense)
 	const writable = 0x80000000
+	shield := node("VS_VERSION_INFO", nil, false, node("StringFileInfo", nil, true, node("040904B0", nil, true, node("ProductName", utf16z("InstallShield"), true))))
 	nsis := []byte("\x00\x00\x00\x00\xEF\xBE\xAD\xDENullsoftInst\x00\x00\x00\x00")
 	for _, c := range []struct {
 		name     string
@@ -335,6 +357,8 @@ func TestPackers(t *testing.T) {
 		{"dense, writable, few imports", func(m *image) { m.code, m.flags, m.sections[0] = dense, writable, "xyz" }, "packed (unknown)", "entropy of 7.9"},
 		{"dense but not writable", func(m *image) { m.code = dense }, "", ""},
 		{"writable but not dense", func(m *image) { m.code, m.flags = make([]byte, 8192), writable }, "", ""},
+		{"InstallShield", func(m *image) { m.resources[16], m.overlay = shield, dense }, "InstallShield", "version information"},
+		{"library of InstallShield", func(m *image) { m.resources[16], m.overlay = shield, []byte("[a line of text at the end]") }, "", ""},
 		{"nothing", func(m *image) {}, "", ""},
 	} {
 		m := sample()

@@ -333,7 +333,7 @@ func (p *pe) installers(all []finding) []finding {
 	switch {
 	case iss:
 		all = found(all, "InstallShield", "setup stream in the overlay")
-	case len(over) > 0 && (strings.Contains(text, "InstallShield") || strings.Contains(text, "ISInternal")):
+	case p.end-p.overlay >= 4096 && p.flags&0x2000 == 0 && (strings.Contains(text, "InstallShield") || strings.Contains(text, "ISInternal")): // its libraries end with a line of text
 		all = found(all, "InstallShield", "version information and an overlay")
 	case p.end-p.overlay > 64 && p.installShieldFiles():
 		all = found(all, "InstallShield", "list of files in the overlay")

@@ -126,7 +126,9 @@ func (p *pe) header() error {
 		if s.size = int64(s.claimed); s.off == 0 || s.off >= p.in.size {
 			s.size = 0
 		}
-		s.off &^= 511 // as the loader does
+		if le.Uint32(p.opt[36:]) >= 512 { // the file's alignment; of smaller ones, which firmware knows, offsets count as they are
+			s.off &^= 511 // as the loader does
+		}
 		s.size = max(0, min(s.size, p.in.size-s.off))
 		p.sections = append(p.sections, s)
 	}

@@ -77,9 +77,9 @@ var marks = []mark{
 	{0, "\x89LZO\x00\r\n\x1A\n", Type{Archive, "lzop", "LZO"}},
 	{0, "GRZipII\x00\x02\x04:)", Type{Archive, "GRZip", "GRZ"}},
 	{0, "AFsc", Type{Archive, "AFsc archive", "AFSC"}},
-	{0, "\x00\x00\x00\x00\x00\x00\x00\x00\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
-	{8, "\x19\x04\x00\x10", Type{Other, "Symbian package", "SIS"}},
-	{0, "\x7A\x1A\x20\x10", Type{Other, "Symbian package", "SIS"}},
+	{0, "\x00\x00\x00\x00\x00\x00\x00\x00\x19\x04\x00\x10", Type{Archive, "Symbian package", "SIS"}},
+	{8, "\x19\x04\x00\x10", Type{Archive, "Symbian package", "SIS"}},
+	{0, "\x7A\x1A\x20\x10", Type{Archive, "Symbian package", "SIS"}},
 
 	// Programs and their parts.
 	{0, "dex\n", Type{DEX, "Dalvik bytecode", "DEX"}},
@@ -99,7 +99,7 @@ var marks = []mark{
 	{0, "BC\xC0\xDE", Type{Other, "LLVM bitcode", "BC"}},
 	{0, "\x1BLua", Type{Other, "Lua bytecode", "LUAC"}},
 	{0, "\x4C\x00\x00\x00\x01\x14\x02\x00\x00\x00\x00\x00\xC0\x00\x00\x00\x00\x00\x00\x46", Type{LNK, "LNK", "LNK"}},
-	{0, "\xA3HK\xBE\x98\x6C\x4A\xA9\x99\x4C\x53\x0A\x86\xD6\x48\x7D", Type{Other, "AutoIt compiled script", "A3X"}},
+	{0, "\xA3HK\xBE\x98\x6C\x4A\xA9\x99\x4C\x53\x0A\x86\xD6\x48\x7D", Type{Archive, "AutoIt compiled script", "A3X"}},
 
 	// Documents and data.
 	{0, "{\\rt", Type{RTF, "RTF", "RTF"}},
@@ -127,6 +127,7 @@ var marks = []mark{
 	{0, "VNDRBOOT", Type{Other, "Android vendor boot image", "IMG"}},
 	{0, "\x3A\xFF\x26\xED", Type{Other, "Android sparse image", "IMG"}},
 	{0, "\x27\x05\x19\x56", Type{Other, "U-Boot image", "UIMAGE"}},
+	{0x202, "HdrS", Type{Other, "Linux kernel (bzImage)", "BZIMAGE"}}, // what has a part for UEFI is a PE, too, and told as that
 	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
 	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
 	{0, "UBI#", Type{Other, "UBI image", "UBI"}},

@@ -67,7 +67,7 @@ func (s *sample) ole() Type {
 	case has["CATALOG"] && !known:
 		t = Type{OLE, "Windows thumbnails", "DB"}
 	case has["\x01OLE10NATIVE"] && !known:
-		t = Type{OLE, "OLE package", "OLE"}
+		t = Type{OLE, "package", "OLE"}
 	case !known:
 		t = plain
 		// An installer without its class has streams whose names are packed into the private use of Unicode.

@@ -221,6 +221,8 @@ var scriptLanguages = []scriptLanguage{
 		`(?m)^\s*(if|while|until)\s+(\[|test\b|\[\[|!|[a-z]+\s).*;\s*(then|do)\b`, 6, `(?m)^\s*(fi|done|esac)\b`, 4, `(?m)^\s*(case\s+.*\sin|for\s+\w+\s+in\s.*)`, 4, `\$\{?[A-Za-z_]\w*\}?`, 1, `(?m)^\s*(export\s+\w+=|local\s+\w+|set\s+-[euxo]+|source\s+\S+|\.\s+/\S+)`, 4, `(?m)^\s*[a-z_]\w*\s*\(\)\s*\{?`, 4, `\$\(`, 2)},
 	{script("Ruby", "RB"), hints(
 		`(?m)^\s*require(_relative)?\s+['"]`, 5, `(?m)^\s*def\s+(self\.)?\w+[?!]?\s*(\([^)]*\))?\s*$`, 5, `(?m)^\s*(module|class)\s+[A-Z]\w*(::\w+)*(\s*<\s*[A-Z][\w:]*)?\s*$`, 5, `(?m)^\s*end\s*$`, 4, `(?m)^# frozen_string_literal:`, 10, `\bdo\s*\|\w+`, 4, `(?m)^\s*attr_(reader|accessor|writer)\b`, 6)},
+	{script("Lua", "LUA"), hints(
+		`(?m)^\s*local\s+(function\s+\w+\s*\(|\w+(\s*,\s*\w+)*\s+=\s)`, 6, `(?m)^\s*(\w+\s*=\s*)?function\s*[\w.:]*\s*\([\w\s,.]*\)\s*$`, 4, `(?m)^\s*end[,)]*\s*$`, 4, `(?m)^\s*(else)?if\b.*\bthen\s*(--.*)?$`, 3, `\brequire\s*\(?\s*["'][\w.]+["']`, 3, `\bi?pairs\s*\(`, 5, `--\[=*\[`, 5, `~=\s`, 3, `\bnil\b`, 2, `(?m)^\s*--`, 2)},
 	{script("AutoIt", "AU3"), hints(
 		`(?im)^#include\s*[<"]\w+\.au3[>"]`, 10, `(?im)^\s*#(NoTrayIcon|RequireAdmin|AutoIt3Wrapper)`, 10, `(?im)^\s*(Local|Global|Dim)\s+(Const\s+)?\$\w+`, 6, `(?im)^\s*EndFunc\b`, 6)},
 }
@@ -233,6 +235,7 @@ var (
 	xmlSkip      = regexp.MustCompile(`(?s)<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>`)
 	jsonStart    = regexp.MustCompile(`^\s*(\{\s*("|\}|$)|\[\s*([\[{"\]\d-]|true|false|null|$))`)
 	yamlKey      = regexp.MustCompile(`^["']?[A-Za-z_][\w.-]*["']?:( .*)?$`)
+	sqlStatement = newHint(`(?im)^(create|alter|drop)\s+(or\s+replace\s+)?(temporary\s+)?(table|function|procedure|trigger|index|view|database|type)\s`, 0)
 	packageLine  = newHint(`(?m)^package [a-z_]\w*\s*$`, 0)
 	infSignature = newHint(`(?im)^\s*signature\s*=\s*"?\$(chicago|windows (nt|95))\$`, 0)
 	rdpField     = newHint(`(?im)^(full address|screen mode id|remoteapplicationprogram):[si]:`, 0)
@@ -326,7 +329,7 @@ func language(t string) Type {
 	return best
 }
 
-// holdsCode reports whether text is of a kind that often has pieces of scripts in it and is none: YAML, Markdown, the source of Go and of its kin.
+// holdsCode reports whether text is of a kind that often has pieces of scripts in it and is none: YAML, Markdown, SQL, the source of Go and of its kin.
 func holdsCode(t string, l *looked) bool {
 	first := ""
 	for line := range strings.Lines(t) {
@@ -339,6 +342,9 @@ func holdsCode(t string, l *looked) bool {
 	case yamlKey.MatchString(first) || first == "---":
 		return true
 	case strings.Contains(t, "\n```") && (strings.HasPrefix(first, "# ") || strings.HasPrefix(first, "<") || strings.HasPrefix(first, "[")):
+		return true
+	}
+	if word, _, _ := strings.Cut(strings.ToLower(first), " "); (strings.HasPrefix(word, "--") || slices.Contains([]string{"create", "alter", "drop", "begin;", "use", "set"}, word)) && sqlStatement.in(l) {
 		return true
 	}
 	return (strings.HasPrefix(first, "/") || strings.HasPrefix(first, "package")) && packageLine.in(l)
@@ -484,11 +490,23 @@ func jsonLike(t string) bool {
 }
 
 // uuBegin is the line that begins uuencoded data, and the line behind it: its first character says how long it is.
-var uuBegin = regexp.MustCompile(`(?m)^begin(-base64)? [0-7]{3,4} [^\r\n]{1,255}\r?\n([^\r\n]*)`)
+var uuBegin = regexp.MustCompile(`\Abegin(-base64)? [0-7]{3,4} [^\r\n]{1,255}\r?\n([^\r\n]*)`)
 
 // encoded tells text that holds files in the ways of the time before MIME, behind other text, too.
 func (s *sample) encoded() Type {
-	if m := uuBegin.FindSubmatch(s.head); m != nil {
+	for at := 0; ; at += len("begin") {
+		i := bytes.Index(s.head[at:], []byte("begin"))
+		if i < 0 {
+			break
+		}
+		at += i
+		if at > 0 && s.head[at-1] != '\n' {
+			continue
+		}
+		m := uuBegin.FindSubmatch(s.head[at:])
+		if m == nil {
+			continue
+		}
 		line := m[2]
 		n := 0
 		if len(line) > 0 {

@@ -54,7 +54,7 @@ func (f *file) script() error {
 	trim := func(b []byte) []byte { return bytes.TrimSuffix(bytes.TrimSuffix(b, encode("\n")), encode("\r")) }
 	for _, s := range scriptStyles {
 		mark := encode(s.first)
-		at := bytes.LastIndex(b, mark)
+		at := lastIndex(b, mark)
 		if at < 0 || wide && at%2 != 0 {
 			continue
 		}
@@ -99,6 +99,19 @@ func (f *file) script() error {
 	}
 	f.clickOnce(b)
 	return nil
+}
+
+// lastIndex is bytes.LastIndex, which reads a text backwards, a byte at a time, where Index reads many at once.
+func lastIndex(b, mark []byte) int {
+	last := -1
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], mark)
+		if i < 0 {
+			return last
+		}
+		at += i
+		last = at
+	}
 }
 
 // noLargeScript says so only where there is a block.

@@ -42,7 +42,7 @@ func Find(r io.ReaderAt, size int64, dos bool) []Found {
 	if ok {
 		end = py.Offset
 	}
-	buf := make([]byte, findStep+findHead)
+	buf := make([]byte, min(findStep+findHead, size))
 	for at := int64(0); at < end && len(all) < maxFound; {
 		n, err := r.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
 		if err != nil && err != io.EOF || n == 0 {
@@ -142,7 +142,7 @@ func (f *finder) zip(off, end int64) (Found, bool) {
 // ends finds where the zips behind from end, and by their directories where each begins.
 func (f *finder) ends(from int64) {
 	f.zipEnds = map[int64]int64{}
-	buf := make([]byte, findStep+findHead)
+	buf := make([]byte, min(findStep+findHead, f.size-from))
 	seen := 0
 	for at := from; at < f.size; at += findStep {
 		n, err := f.r.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
@@ -291,7 +291,7 @@ func (f *finder) lzh(off, end int64) (Found, bool) {
 
 // pyInstaller finds the last archive of PyInstaller.
 func (f *finder) pyInstaller() (found Found, ok bool) {
-	buf := make([]byte, findStep+findHead)
+	buf := make([]byte, min(findStep+findHead, f.size))
 	for at := int64(0); at < f.size; at += findStep {
 		n, err := f.r.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
 		for i := 0; i < min(n, findStep); {
@@ -318,7 +318,7 @@ var scriptPayloads = []string{"\x1f\x8b\x08", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x
 // the end.
 func FindBehind(r io.ReaderAt, size int64) (Found, bool) {
 	const tarMark = 257 // where "ustar" stands in a tar
-	buf := make([]byte, findStep+findHead)
+	buf := make([]byte, min(findStep+findHead, size))
 	tries := 0
 	for at := int64(0); at < size; at += findStep {
 		n, err := r.ReadAt(buf[:min(int64(len(buf)), size-at)], at)

@@ -144,22 +144,51 @@ func readInstallShield(c *container) error {
 			}
 		}
 	}
+	headers := map[string]struct{}{}
+	for _, f := range files {
+		if base, ok := cutHeader(f.path); ok {
+			headers[strings.ToLower(base)] = struct{}{}
+		}
+	}
 	for _, f := range files {
 		r, size := c.isOpen(f)
-		if err := c.tell(Member{Path: cleanPath(f.path), Size: size, Reader: r}); err != nil {
+		m := Member{Path: cleanPath(f.path), Size: size, Reader: r}
+		if base, ok := cutVolume(f.path); ok {
+			_, m.Opened = headers[base]
+		}
+		if err := c.tell(m); err != nil {
 			return err
 		}
 	}
 	for _, f := range files {
-		base := len(f.path) - len("1.hdr")
-		if base < 0 || !strings.EqualFold(f.path[base:], "1.hdr") {
+		base, ok := cutHeader(f.path)
+		if !ok {
 			continue
 		}
-		if err := c.isCabinet(files, f, f.path[:base]); err != nil {
+		if err := c.isCabinet(files, f, base); err != nil {
 			return err
 		}
 	}
 	return err
+}
+
+// cutHeader returns what the names of a cabinet's files begin with, given that of its header: "data" of "data1.hdr".
+func cutHeader(path string) (base string, ok bool) {
+	n := len(path) - len("1.hdr")
+	if n < 0 || !strings.EqualFold(path[n:], "1.hdr") {
+		return "", false
+	}
+	return path[:n], true
+}
+
+// cutVolume returns the same in small letters, given the name of a cabinet's header or volume.
+func cutVolume(path string) (base string, ok bool) {
+	path = strings.ToLower(path)
+	if base, ok = cutHeader(path); ok {
+		return base, true
+	}
+	base, ok = strings.CutSuffix(path, ".cab")
+	return strings.TrimRight(base, "0123456789"), ok
 }
 
 // isOpen is a file as it was before it was packed; its size is -1 when that is not said.

@@ -3,6 +3,7 @@ package unpack
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -196,6 +197,18 @@ func TestInstallShield(t *testing.T) {
 		if err != nil || len(got) != 3 || got[2] != (entry{"Disk1/data/folder/file.txt", 5000, sum([]byte(text)), ""}) {
 			t.Errorf("%v, %v", got, err)
 		}
+	}
+	// What is told of a cabinet's files beside it need not be told as closed; another cabinet, and one whose header is missing, must.
+	h, v := isCabinetOf(text, false)
+	b := isSetup("", "Data1.hdr", h, "data1.cab", v, "data12.cab", v, "engine32.cab", v)
+	opened := map[string]bool{}
+	err := Each(context.Background(), filetype.InstallShield, bytes.NewReader(b), int64(len(b)), Options{}, func(m Member) error {
+		opened[m.Path] = m.Opened
+		return nil
+	})
+	want := map[string]bool{"Disk1/Data1.hdr": true, "Disk1/data1.cab": true, "Disk1/data12.cab": true, "Disk1/engine32.cab": false, "Disk1/Data/folder/file.txt": false}
+	if d := cmp.Diff(want, opened); d != "" || err != nil {
+		t.Errorf("%v, %s", err, d)
 	}
 }
 

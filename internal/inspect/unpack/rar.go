@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ const (
 	rarTrial  = 64 << 20        // bytes of a member that a password is tried on
 	rarRounds = 1 << 18         // what a try costs, about
 	rarAgain  = 16              // times that the library goes on behind what it failed at
+	rarPPMd   = 360 << 20       // what the library takes for the largest model of PPMd, 256 MB as RAR counts, and some
 	rarTry    = 5 * time.Second // a try that takes longer is the last: the file says how many rounds there are
 )
 
@@ -124,10 +126,17 @@ func (z *rarReader) unlock(n int) error {
 	if len(z.o.Passwords) == 0 {
 		return errEncrypted
 	}
+	// With a wrong password half of all members of RAR 3 seem to be PPMd, with a model of any size, which the library allocates. In a heap that only
+	// grows they add up, unless there is room for the largest at once and each is collected before the next.
+	if !z.chain.five && rarPPMd <= 3*z.o.Memory {
+		runtime.KeepAlive(make([]byte, rarPPMd))
+	}
 	for _, password := range z.candidates() {
 		if !z.spend(rarRounds) {
 			return errTries
 		}
+		z.r, z.header = nil, nil
+		runtime.GC()
 		begun := time.Now()
 		try := func() error {
 			if err := z.open(password, true); err != nil {
@@ -160,6 +169,8 @@ func (z *rarReader) unlock(n int) error {
 			return errTries
 		}
 	}
+	z.r, z.header = nil, nil
+	runtime.GC()
 	return errPassword
 }
 

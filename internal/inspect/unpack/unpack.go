@@ -24,6 +24,9 @@ type Member struct {
 
 	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
 	Names map[string]string
+
+	// Opened says that what is in it is told as members of the same container, which has all its parts.
+	Opened bool
 }
 
 // Problem is why a container or a member cannot be opened, in whole or in part.
