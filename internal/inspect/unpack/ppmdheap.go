@@ -220,7 +220,7 @@ func (h *ppmdHeap) join() {
 	h.counts = [ppmdIndexes]int{}
 	h.guard()
 	head, last := uint32(0), uint32(0) // of those that were not glued to another
-	steps := h.memory / 12             // there are not more blocks
+	steps := h.memory / 6              // there are not more blocks than units, and each is met in its list once and glued once
 	for i := range h.lists {
 		a := h.lists[i]
 		h.lists[i] = 0
