@@ -39,7 +39,7 @@ func ppmdSources(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code = code[len(code)/4:][:200_000]
+	code = code[len(code)/4:][:400_000]
 	noise := make([]byte, 60_000)
 	rand.NewChaCha8([32]byte{}).Read(noise)
 	zeros := make([]byte, 200_000)
@@ -53,7 +53,7 @@ func ppmdSources(t *testing.T) map[string][]byte {
 func TestPPMdMemory(t *testing.T) {
 	sources := ppmdSources(t)
 	dir := write(t, sources)
-	packed := func(format filetype.Format, script string) int {
+	packed := func(format filetype.Format, script string) []byte {
 		m := made{format, "7z", script, all}
 		b := m.make(t, dir)
 		got, err := list(t, m.format, b, Options{})
@@ -63,30 +63,55 @@ func TestPPMdMemory(t *testing.T) {
 		if diff := cmp.Diff(m.want(sources), sorted(got)); diff != "" {
 			t.Errorf("%s: members (-packed +unpacked):\n%s", script, diff)
 		}
-		return len(b)
+		return b
 	}
-	zipped := func(level, memory, order int) int {
-		return packed(filetype.Zip, fmt.Sprintf("7z a -bd -tzip -mmt=1 -mm=PPMd:mem=%dm:o=%d -mx=%d ../x.zip . >/dev/null; cat ../x.zip; rm ../x.zip", memory, order, level))
+	zipped := func(level, memory, order int) (streams string) {
+		b := packed(filetype.Zip, fmt.Sprintf("7z a -bd -tzip -mmt=1 -mm=PPMd:mem=%dm:o=%d -mx=%d ../x.zip . >/dev/null; cat ../x.zip; rm ../x.zip", memory, order, level))
+		for _, stream := range rawMembers(t, b) {
+			streams += string(stream[min(len(stream), 2):]) // without what tells the level and the memory
+		}
+		return streams
 	}
-	for _, order := range []int{3, 6, 16} {
+	for _, order := range []int{4, 8, 16} {
 		t.Run(fmt.Sprintf("zip of order %d", order), func(t *testing.T) {
 			anew, cut, enough := zipped(5, 1, order), zipped(7, 1, order), zipped(5, 64, order)
 			// Were the memory not used up, these would be the same.
 			if anew == cut || cut == enough || anew == enough {
-				t.Errorf("%d bytes begun anew, %d cut, %d of a model that suffices", anew, cut, enough)
+				t.Errorf("%d bytes begun anew, %d cut, %d of a model that suffices", len(anew), len(cut), len(enough))
 			}
 		})
 	}
 	for _, order := range []int{4, 32} {
 		t.Run(fmt.Sprintf("7z of order %d", order), func(t *testing.T) {
 			sevenZip := func(memory string) int {
-				return packed(filetype.SevenZip, fmt.Sprintf("7z a -bd -ms=off -m0=PPMd:mem=%s:o=%d ../x.7z . >/dev/null; cat ../x.7z; rm ../x.7z", memory, order))
+				return len(packed(filetype.SevenZip, fmt.Sprintf("7z a -bd -ms=off -m0=PPMd:mem=%s:o=%d ../x.7z . >/dev/null; cat ../x.7z; rm ../x.7z", memory, order)))
 			}
 			if little, enough := sevenZip("100k"), sevenZip("64m"); little == enough {
 				t.Errorf("%d bytes with little memory and with enough", little)
 			}
 		})
 	}
+}
+
+// rawMembers are the packed bytes of a zip's members.
+func rawMembers(t testing.TB, b []byte) (out [][]byte) {
+	t.Helper()
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range z.File {
+		r, err := f.OpenRaw()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, raw)
+	}
+	return out
 }
 
 // ppmdStream is what 7-Zip packs of random letters, of which a few thousand use up a megabyte. The method takes effect when the memory is used up.
@@ -99,18 +124,7 @@ func ppmdStream(t testing.TB, megabytes, method, letters int) []byte {
 	}
 	m := made{filetype.Zip, "7z", fmt.Sprintf("7z a -bd -tzip -mm=PPMd:mem=%dm:o=16 -mx=%d ../x.zip . >/dev/null; cat ../x.zip; rm ../x.zip", megabytes, 5+2*(method&1)), all}
 	b := m.make(t, write(t, map[string][]byte{"letters": text}))
-	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := z.File[0].OpenRaw()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err = io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b = rawMembers(t, b)[0]
 	if b[1]>>4 != byte(method&1) {
 		t.Fatalf("7-Zip has packed with method %d", b[1]>>4)
 	}
