@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -821,6 +822,11 @@ func FuzzZipMethod(f *testing.F) {
 	f.Add(uint16(6), []byte{0, 0x13, 0, 0x13, 1, 2, 3, 4})
 	if at := bytes.Index(testdata(f)["zip-ppmd"], []byte("docs/text.txt")); at > 0 {
 		f.Add(uint16(98), testdata(f)["zip-ppmd"][at+len("docs/text.txt"):])
+	}
+	if _, err := exec.LookPath("7z"); err == nil {
+		for method := range 3 {
+			f.Add(uint16(98), ppmdStream(f, 1, method, 80_000))
+		}
 	}
 	for _, r := range []uint16{9, 14, 95} {
 		f.Add(r, testdata(f)["zip-deflate64"][40:])

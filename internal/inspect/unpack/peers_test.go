@@ -177,7 +177,7 @@ func makers() map[string]made {
 }
 
 // make makes it of sources that lie in dir.
-func (m made) make(t *testing.T, dir string) []byte {
+func (m made) make(t testing.TB, dir string) []byte {
 	if _, err := exec.LookPath(m.tool); err != nil {
 		t.Skipf("the reference tool is not there: %v", err)
 	}

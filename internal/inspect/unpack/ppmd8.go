@@ -8,35 +8,16 @@ import (
 )
 
 // PPMd of variant I, as zip has it (method 98): each byte is predicted by the bytes before it, in contexts that are a tree, and coded by a range
-// coder. When the encoder's memory is used up, it gathers freed blocks, and then cuts the tree or begins anew. When that is follows from its allocator,
-// which is not rebuilt here: its memory is counted, and up to where it would have to gather, the data are read.
+// coder. When the encoder's memory is used up, it begins anew or cuts the tree, as the header says; ppmdHeap is that memory.
 
 const (
 	ppmdMaxFreq  = 124
 	ppmdBinScale = 1 << 14
 	ppmdPeriod   = 7
-	ppmdUnit     = 12 // bytes of a context, or of two symbols
 	ppmdIndexes  = 38 // sizes of blocks
-	ppmdLarger   = 7  // times that our contexts are larger than the encoder's, about
+	ppmdKept     = 9  // the order up to which contexts stay that nothing follows any more
+	ppmdDeep     = 64 // more contexts than a chain of shorter ones has; it is at most 17 long
 )
-
-// ppmdSymbol is what a context knows of a symbol that followed it. What comes next is the context of both, or so far only a place in the text.
-type ppmdSymbol struct {
-	symbol, freq byte
-	next         ppmdNext
-}
-
-type ppmdNext struct {
-	context *ppmdContext
-	text    int32 // 0 is none
-}
-
-type ppmdContext struct {
-	symbols []ppmdSymbol
-	sum     int // of their frequencies, and that of something else
-	flags   byte
-	suffix  *ppmdContext
-}
 
 const (
 	ppmdHigh     = 8  // a symbol is 0x40 or more
@@ -51,28 +32,30 @@ type ppmdSee struct {
 	count byte
 }
 
+// What is done when the memory is used up.
+const (
+	ppmdRestart = iota
+	ppmdCutOff
+	ppmdFreeze
+)
+
 type ppmd8 struct {
+	ppmdHeap
 	in                  *bufio.Reader
 	left                int64
-	low, size           uint32 // of the range
+	from, size          uint32 // of the range
 	code                uint32
-	order               int
-	memory              int64  // of the encoder
-	limit               int64  // of ours
-	text                []byte // what was read since the model began
-	unitsStart          int64  // these are the encoder's addresses
-	lowUnit, highUnit   int64
-	free                [ppmdIndexes]int // freed blocks of each size
-	most, least         *ppmdContext     // the longest context, and the one that knew the symbol
+	order, method       int
+	most, least         uint32 // the longest context, and the one that knew the symbol
 	found               *ppmdSymbol
 	fall, run, startRun int
 	success             int
 	escape              int
+	visits              int64 // of contexts that a cut may still do; each is visited once
 	binary              [25][64]uint16
 	see                 [24][32]ppmdSee
 	dummy               ppmdSee
 	masked              [256]bool
-	err                 error
 }
 
 var ppmdTables = func() (t struct {
@@ -129,11 +112,11 @@ func newPPMd8(in *bufio.Reader, size int64, c *container) (io.Reader, error) {
 		return nil, errCut
 	}
 	how := int(h[0]) | int(h[1])<<8
-	d := &ppmd8{in: in, left: size, order: how&15 + 1, memory: int64(how>>4&255+1) << 20}
-	if d.order < 2 || how>>12 > 2 {
-		return nil, fmt.Errorf("PPMd of order %d with method %d is not known", d.order, how>>12)
+	d := &ppmd8{in: in, left: size, order: how&15 + 1, method: how >> 12}
+	if d.order < 2 || d.method > ppmdFreeze {
+		return nil, fmt.Errorf("PPMd of order %d with method %d is not known", d.order, d.method)
 	}
-	d.limit = c.o.Memory
+	d.memory, d.limit = int64(how>>4&255+1)<<20, c.o.Memory
 	for _, b := range h[2:] {
 		d.code = d.code<<8 | uint32(b)
 	}
@@ -144,22 +127,22 @@ func newPPMd8(in *bufio.Reader, size int64, c *container) (io.Reader, error) {
 
 // begin is a model that knows nothing.
 func (d *ppmd8) begin() {
-	d.text = append(d.text[:0], 0) // place 0 is none
-	d.free = [ppmdIndexes]int{}
-	d.highUnit = d.memory
-	d.lowUnit = d.highUnit - d.memory/8/ppmdUnit*7*ppmdUnit
-	d.unitsStart = d.lowUnit
+	d.reset()
 	d.fall = d.order
 	d.startRun = -min(d.order, 12) - 1
 	d.run = d.startRun
 	d.success = 0
-	d.highUnit -= ppmdUnit
-	d.lowUnit += 128 * ppmdUnit
-	root := &ppmdContext{symbols: make([]ppmdSymbol, 256), sum: 257}
-	for i := range root.symbols {
-		root.symbols[i] = ppmdSymbol{symbol: byte(i), freq: 1}
+	d.least = d.takeContext()
+	d.most = d.least
+	symbols := d.take(ppmdIndexes - 1)
+	root := d.unit(d.least)
+	*root = ppmdUnit{0: 255}
+	root.setSum(257)
+	root.setSymbols(symbols)
+	for i := range uint32(256) {
+		*d.symbol(symbols + i) = ppmdSymbol{byte(i), 1}
 	}
-	d.least, d.most, d.found = root, root, &root.symbols[0]
+	d.found = d.symbol(symbols)
 	for i, m := 0, 0; m < len(d.binary); m++ {
 		for ppmdTables.kind[i] == m {
 			i++
@@ -186,11 +169,7 @@ func (d *ppmd8) Read(p []byte) (int, error) {
 			d.err = io.EOF
 			break
 		}
-		symbol, err := d.one()
-		if d.err == nil {
-			d.err = err
-		}
-		if d.err == nil {
+		if symbol := d.one(); d.err == nil {
 			p[n] = symbol
 			n++
 			d.left--
@@ -204,7 +183,7 @@ func (d *ppmd8) Read(p []byte) (int, error) {
 
 var (
 	errPPMd       = errors.New("the PPMd data are damaged")
-	errPPMdMemory = errors.New("PPMd of a model that has used up its memory is not read further")
+	errPPMdFrozen = errors.New("PPMd of a model that is frozen when it has used up its memory is not read further")
 )
 
 // threshold is where in the range of a total the code lies.
@@ -219,16 +198,16 @@ func (d *ppmd8) threshold(total int) int {
 	return int(d.code / d.size)
 }
 
-func (d *ppmd8) take(from, size int) {
-	d.low += uint32(from) * d.size
+func (d *ppmd8) consume(from, size int) {
+	d.from += uint32(from) * d.size
 	d.code -= uint32(from) * d.size
 	d.size *= uint32(size)
 	for {
-		if (d.low ^ (d.low + d.size)) >= 1<<24 {
+		if (d.from ^ (d.from + d.size)) >= 1<<24 {
 			if d.size >= 1<<15 {
 				return
 			}
-			d.size = -d.low & (1<<15 - 1)
+			d.size = -d.from & (1<<15 - 1)
 		}
 		b, err := d.in.ReadByte()
 		if err != nil {
@@ -238,128 +217,136 @@ func (d *ppmd8) take(from, size int) {
 			if d.err == nil {
 				d.err = err
 			}
-			d.size, d.low = 1<<31, 0 // whatever ends it
+			d.size, d.from = 1<<31, 0 // whatever ends it
 			return
 		}
 		d.code = d.code<<8 | uint32(b)
 		d.size <<= 8
-		d.low <<= 8
+		d.from <<= 8
 	}
 }
 
 // one decodes a byte and learns from it.
-func (d *ppmd8) one() (byte, error) {
-	c := d.least
-	marked := c
-	if len(c.symbols) > 1 {
-		at := d.threshold(c.sum)
-		s := &c.symbols[0]
-		if at < int(s.freq) {
-			d.take(0, int(s.freq))
-			d.found = s
-			symbol := s.symbol
+func (d *ppmd8) one() byte {
+	at := d.least
+	c := d.unit(at)
+	if c[0] > 0 {
+		symbols, sum := c.symbols(), c.sum()
+		code := d.threshold(sum)
+		before := 0
+		for i := range uint32(c[0]) + 1 {
+			s := d.symbol(symbols + i)
+			if before += int(s[1]); before <= code {
+				continue
+			}
+			d.consume(before-int(s[1]), int(s[1]))
+			symbol := s[0]
 			d.success = 0
-			if 2*int(s.freq) >= c.sum {
+			if i == 0 && 2*int(s[1]) >= sum {
 				d.success = 1
+				d.run++
 			}
-			d.run += d.success
-			c.sum += 4
-			if s.freq += 4; s.freq > ppmdMaxFreq {
-				d.rescale()
-			}
-			return symbol, d.next()
-		}
-		d.success = 0
-		before := int(s.freq)
-		for i := 1; i < len(c.symbols); i++ {
-			s := &c.symbols[i]
-			if before+int(s.freq) > at {
-				d.take(before, int(s.freq))
-				symbol := s.symbol
-				s.freq += 4
-				c.sum += 4
-				if last := &c.symbols[i-1]; s.freq > last.freq {
+			s[1] += 4
+			c.setSum(sum + 4)
+			if i > 0 {
+				if last := d.symbol(symbols + i - 1); s[1] > last[1] {
 					*s, *last = *last, *s
 					s = last
 				}
-				if d.found = s; s.freq > ppmdMaxFreq {
-					d.rescale()
-				}
-				return symbol, d.next()
 			}
-			before += int(s.freq)
+			if d.found = s; s[1] > ppmdMaxFreq {
+				d.rescale()
+			}
+			d.next()
+			return symbol
 		}
-		if at >= c.sum {
-			return 0, errPPMd
+		d.success = 0
+		if code >= sum {
+			d.err = errPPMd
+			return 0
 		}
-		d.take(before, c.sum-before)
+		d.consume(before, sum-before)
+		d.masked = [256]bool{}
+		for i := range uint32(c[0]) + 1 {
+			d.masked[d.symbol(symbols + i)[0]] = true
+		}
 	} else {
-		s := &c.symbols[0]
-		if c.suffix == nil || s.freq == 0 {
-			return 0, errPPMd
+		s := c.only()
+		if c.suffix() == 0 || s[1] == 0 {
+			d.err = errPPMd
+			return 0
 		}
 		run := 0
 		if d.run < 0 {
 			run = 0x20
 		}
-		p := &d.binary[ppmdTables.kind[s.freq-1]][ppmdTables.suffixes[len(c.suffix.symbols)-1]+d.success+int(c.flags)+run]
+		p := &d.binary[min(ppmdTables.kind[s[1]-1], len(d.binary)-1)][(ppmdTables.suffixes[d.unit(c.suffix())[0]]+d.success+int(c[1])+run)&63]
 		mean := (*p + 1<<(ppmdPeriod-2)) >> ppmdPeriod
 		d.size >>= 14
 		if d.size == 0 {
-			return 0, errPPMd
+			d.err = errPPMd
+			return 0
 		}
 		if d.code/d.size < uint32(*p) {
-			d.take(0, int(*p))
+			d.consume(0, int(*p))
 			*p += 1<<7 - mean
 			d.found = s
-			symbol := s.symbol
-			if s.freq < 196 {
-				s.freq++
+			symbol := s[0]
+			if s[1] < 196 {
+				s[1]++
 			}
 			d.success = 1
 			d.run++
-			return symbol, d.next()
+			d.next()
+			return symbol
 		}
-		d.take(int(*p), ppmdBinScale-int(*p))
+		d.consume(int(*p), ppmdBinScale-int(*p))
 		*p -= mean
 		d.escape = ppmdEscapeAdd[*p>>10]
 		d.success = 0
+		d.masked = [256]bool{}
+		d.masked[s[0]] = true
 	}
-	d.masked = [256]bool{}
-	for {
-		for _, s := range marked.symbols {
-			d.masked[s.symbol] = true
-		}
-		known := len(c.symbols)
-		for len(c.symbols) == known {
+	for range ppmdDeep {
+		known := c[0]
+		for steps := 0; c[0] == known; steps++ {
 			d.fall++
-			if c.suffix == nil {
-				return 0, errors.New("the PPMd data end before the member's size")
+			if at = c.suffix(); at == 0 {
+				d.err = errors.New("the PPMd data end before the member's size")
+				return 0
 			}
-			c = c.suffix
+			if steps > ppmdDeep {
+				d.err = errPPMd
+				return 0
+			}
+			c = d.unit(at)
 		}
-		d.least = c
+		d.least = at
+		if c[0] == 0 { // its symbol is known to the longer contexts
+			d.err = errPPMd
+			return 0
+		}
+		symbols, n := c.symbols(), uint32(c[0])+1
 		all := 0
-		for _, s := range c.symbols {
-			if !d.masked[s.symbol] {
-				all += int(s.freq)
+		for i := range n {
+			if s := d.symbol(symbols + i); !d.masked[s[0]] {
+				all += int(s[1])
 			}
 		}
-		see, escape := d.alike(c, known)
+		see, escape := d.alike(c, int(known))
 		total := escape + all
-		at := d.threshold(total)
-		if at < all {
+		code := d.threshold(total)
+		if code < all {
 			before := 0
-			for i := range c.symbols {
-				s := &c.symbols[i]
-				if d.masked[s.symbol] {
+			for i := range n {
+				s := d.symbol(symbols + i)
+				if d.masked[s[0]] {
 					continue
 				}
-				if before+int(s.freq) <= at {
-					before += int(s.freq)
+				if before += int(s[1]); before <= code {
 					continue
 				}
-				d.take(before, int(s.freq))
+				d.consume(before-int(s[1]), int(s[1]))
 				if see.shift < ppmdPeriod {
 					if see.count--; see.count == 0 {
 						see.sum <<= 1
@@ -368,51 +355,58 @@ func (d *ppmd8) one() (byte, error) {
 					}
 				}
 				d.found = s
-				symbol := s.symbol
-				c.sum += 4
-				if s.freq += 4; s.freq > ppmdMaxFreq {
+				symbol := s[0]
+				s[1] += 4
+				c.setSum(c.sum() + 4)
+				if s[1] > ppmdMaxFreq {
 					d.rescale()
 				}
 				d.run = d.startRun
-				return symbol, d.learn()
+				d.learn()
+				return symbol
 			}
 		}
-		if at >= total || d.err != nil {
-			return 0, errPPMd
+		if code >= total || d.err != nil {
+			break
 		}
-		d.take(all, total-all)
+		d.consume(all, total-all)
 		see.sum += uint16(total)
-		marked = c
+		for i := range n {
+			d.masked[d.symbol(symbols + i)[0]] = true
+		}
 	}
+	if d.err == nil {
+		d.err = errPPMd
+	}
+	return 0
 }
 
-// alike is how often what is not known follows contexts like this one, of which so many symbols were known to the last.
-func (d *ppmd8) alike(c *ppmdContext, known int) (*ppmdSee, int) {
-	n := len(c.symbols) - 1
-	if n == 255 || c.suffix == nil {
+// alike is how often what is not known follows contexts like this one, of which so many symbols less one were known to the last.
+func (d *ppmd8) alike(c *ppmdUnit, known int) (*ppmdSee, int) {
+	n := int(c[0])
+	if n == 255 || c.suffix() == 0 {
 		return &d.dummy, 1
 	}
-	at := int(c.flags)
-	if c.sum > 11*(n+1) {
+	at := int(c[1])
+	if c.sum() > 11*(n+1) {
 		at++
 	}
-	if 2*n < len(c.suffix.symbols)-1+known-1 {
+	if 2*n < int(d.unit(c.suffix())[0])+known {
 		at += 2
 	}
-	see := &d.see[ppmdTables.kind[n+2]-3][at]
+	see := &d.see[ppmdTables.kind[n+2]-3][at&31]
 	r := see.sum >> see.shift
 	see.sum -= r
 	return see, max(int(r), 1)
 }
 
 // next goes to the next context.
-func (d *ppmd8) next() error {
-	if d.fall == 0 && d.found.next.context != nil {
-		d.least = d.found.next.context
-		d.most = d.least
-		return nil
+func (d *ppmd8) next() {
+	if next := d.found.next(); d.fall == 0 && next >= d.start {
+		d.least, d.most = next, next
+		return
 	}
-	return d.learn()
+	d.learn()
 }
 
 func highBit(symbol byte, flag byte) byte {
@@ -424,366 +418,496 @@ func highBit(symbol byte, flag byte) byte {
 
 // rescale halves the frequencies of the context.
 func (d *ppmd8) rescale() {
-	c := d.least
-	s := c.symbols
-	at := 0
-	for &s[at] != d.found {
+	c := d.unit(d.least)
+	symbols, n := c.symbols(), uint32(c[0])+1
+	at := uint32(0)
+	for at < n-1 && d.symbol(symbols+at) != d.found {
 		at++
 	}
-	first := s[at]
-	copy(s[1:at+1], s[:at])
-	s[0] = first
+	first := *d.found
+	for ; at > 0; at-- {
+		*d.symbol(symbols + at) = *d.symbol(symbols + at - 1)
+	}
 	add := 0
 	if d.fall != 0 {
 		add = 1
 	}
-	escape := c.sum - int(s[0].freq)
-	s[0].freq = byte((int(s[0].freq) + 4 + add) >> 1)
-	sum := int(s[0].freq)
-	for i := 1; i < len(s); i++ {
-		escape -= int(s[i].freq)
-		s[i].freq = byte((int(s[i].freq) + add) >> 1)
-		sum += int(s[i].freq)
-		if s[i].freq > s[i-1].freq {
-			one, j := s[i], i
-			for ; j > 0 && one.freq > s[j-1].freq; j-- {
-				s[j] = s[j-1]
-			}
-			s[j] = one
+	escape := c.sum() - int(first[1])
+	first[1] = byte((int(first[1]) + 4 + add) >> 1)
+	*d.symbol(symbols) = first
+	sum := int(first[1])
+	for i := uint32(1); i < n; i++ {
+		s := *d.symbol(symbols + i)
+		escape -= int(s[1])
+		s[1] = byte((int(s[1]) + add) >> 1)
+		sum += int(s[1])
+		k := i
+		for ; k > 0 && s[1] > d.symbol(symbols + k - 1)[1]; k-- {
+			*d.symbol(symbols + k) = *d.symbol(symbols + k - 1)
 		}
+		*d.symbol(symbols + k) = s
 	}
-	if s[len(s)-1].freq == 0 {
-		n := len(s)
-		for s[n-1].freq == 0 {
+	if d.symbol(symbols + n - 1)[1] == 0 {
+		old := int(n+1) >> 1
+		for n > 1 && d.symbol(symbols + n - 1)[1] == 0 {
 			n--
 			escape++
 		}
-		old, now := (len(s)+1)>>1, (n+1)>>1
-		c.symbols = s[:n]
+		c[0] = byte(n - 1)
 		if n == 1 {
 			escape = max(escape, 1)
-			s[0].freq = byte(min((2*int(s[0].freq)+escape-1)/escape, ppmdMaxFreq/3))
-			d.free[ppmdTables.index[old]]++
-			c.flags = c.flags&ppmdHighLast | highBit(s[0].symbol, ppmdHigh)
-			d.found = &s[0]
+			s := *d.symbol(symbols)
+			s[1] = byte(min((2*int(s[1])+escape-1)/escape, ppmdMaxFreq/3))
+			d.put(symbols, ppmdTables.index[old])
+			c[1] = c[1]&ppmdHighLast | highBit(s[0], ppmdHigh)
+			d.found = c.only()
+			*d.found = s
 			return
 		}
-		d.shrink(old, now)
-		c.flags &^= ppmdHigh
-		for _, one := range c.symbols {
-			c.flags |= highBit(one.symbol, ppmdHigh)
+		symbols = d.shrink(symbols, old, int(n+1)>>1)
+		c.setSymbols(symbols)
+		c[1] &^= ppmdHigh
+		for i := range n {
+			c[1] |= highBit(d.symbol(symbols + i)[0], ppmdHigh)
 		}
 	}
-	c.sum = sum + escape - escape>>1
-	c.flags |= ppmdRescaled
-	d.found = &c.symbols[0]
+	c.setSum(sum + escape - escape>>1)
+	c[1] |= ppmdRescaled
+	d.found = d.symbol(symbols)
 }
 
-// block accounts a block of so many units; false when the encoder had to look for one.
-func (d *ppmd8) block(units int) bool {
-	i := ppmdTables.index[units]
-	if d.free[i] > 0 {
-		d.free[i]--
-		return true
-	}
-	if bytes := int64(ppmdTables.units[i]) * ppmdUnit; bytes <= d.highUnit-d.lowUnit {
-		d.lowUnit += bytes
-		return true
-	}
-	return false
-}
-
-func (d *ppmd8) shrink(old, now int) {
-	i, j := ppmdTables.index[old], ppmdTables.index[now]
-	if i == j {
-		return
-	}
-	if d.free[j] > 0 {
-		d.free[j]--
-		d.free[i]++
-		return
-	}
-	rest := ppmdTables.units[i] - ppmdTables.units[j]
-	k := ppmdTables.index[rest]
-	if units := ppmdTables.units[k]; units != rest {
-		k--
-		d.free[ppmdTables.index[rest-ppmdTables.units[k]]]++
-	}
-	d.free[k]++
-}
-
-// context makes one of one symbol.
-func (d *ppmd8) context(s ppmdSymbol, flags byte, suffix *ppmdContext) *ppmdContext {
-	switch {
-	case d.highUnit != d.lowUnit:
-		d.highUnit -= ppmdUnit
-	case d.free[0] > 0:
-		d.free[0]--
-	default:
-		return nil
-	}
-	return &ppmdContext{symbols: []ppmdSymbol{s}, flags: flags, suffix: suffix}
-}
-
-// knows is what a context knows of a symbol; it knows all that longer ones know.
-func (c *ppmdContext) knows(symbol byte) *ppmdSymbol {
-	for i := range c.symbols {
-		if c.symbols[i].symbol == symbol {
-			return &c.symbols[i]
+// knows is what a context of several symbols knows of one, or nil; it knows all that longer ones know.
+func (d *ppmd8) knows(c *ppmdUnit, symbol byte) *ppmdSymbol {
+	symbols := c.symbols()
+	for i := range uint32(c[0]) + 1 {
+		if s := d.symbol(symbols + i); s[0] == symbol {
+			return s
 		}
 	}
+	d.err = errPPMd
 	return nil
 }
 
 // learn adds the symbol that was found to the contexts that did not know it.
-func (d *ppmd8) learn() error {
+func (d *ppmd8) learn() {
 	if d.err != nil {
-		return d.err
-	}
-	if used := d.lowUnit + d.memory - d.highUnit - d.unitsStart; ppmdLarger*used+int64(len(d.text)) > d.limit {
-		return errDictionary
+		return
 	}
 	f := *d.found
+	least := d.unit(d.least)
 	var up *ppmdSymbol // the same symbol in the shorter context
-	if f.freq < ppmdMaxFreq/4 && d.least.suffix != nil {
-		c := d.least.suffix
-		if len(c.symbols) == 1 {
-			if up = &c.symbols[0]; up.freq < 32 {
-				up.freq++
+	if f[1] < ppmdMaxFreq/4 && least.suffix() != 0 {
+		c := d.unit(least.suffix())
+		if c[0] == 0 {
+			if up = c.only(); up[1] < 32 {
+				up[1]++
 			}
 		} else {
-			i := 0
-			for i < len(c.symbols) && c.symbols[i].symbol != f.symbol {
+			symbols, i := c.symbols(), uint32(0)
+			for i < uint32(c[0]) && d.symbol(symbols + i)[0] != f[0] {
 				i++
 			}
-			if i == len(c.symbols) {
-				return errPPMd
+			if up = d.symbol(symbols + i); up[0] != f[0] {
+				d.err = errPPMd
+				return
 			}
-			if i > 0 && c.symbols[i].freq >= c.symbols[i-1].freq {
-				c.symbols[i], c.symbols[i-1] = c.symbols[i-1], c.symbols[i]
-				i--
+			if i > 0 {
+				if last := d.symbol(symbols + i - 1); up[1] >= last[1] {
+					*up, *last = *last, *up
+					up = last
+				}
 			}
-			if up = &c.symbols[i]; up.freq < ppmdMaxFreq-9 {
-				up.freq += 2
-				c.sum += 2
+			if up[1] < ppmdMaxFreq-9 {
+				up[1] += 2
+				c.setSum(c.sum() + 2)
 			}
 		}
 	}
-	if d.fall == 0 && f.next != (ppmdNext{}) {
-		c, err := d.successors(true, up, d.least)
-		if err != nil || c == nil {
-			return d.full(err)
+	next := f.next()
+	if d.fall == 0 && next != 0 {
+		c := d.successors(true, up, d.least)
+		d.found.setNext(c)
+		if c == 0 {
+			d.restore(d.most)
+			return
 		}
-		d.found.next = ppmdNext{context: c}
 		d.least, d.most = c, c
-		return nil
+		return
 	}
-	d.text = append(d.text, f.symbol)
-	after := ppmdNext{text: int32(len(d.text))}
-	if int64(len(d.text))-1 >= d.unitsStart {
-		return d.full(nil)
+	room := d.write(f[0])
+	after := uint32(d.length)
+	if !room {
+		d.restore(d.most)
+		return
 	}
 	switch {
-	case f.next == ppmdNext{}:
-		c, err := d.reduce(up, d.least)
-		if err != nil || c == nil {
-			return d.full(err)
-		}
-		f.next = ppmdNext{context: c}
-	case f.next.context == nil:
-		c, err := d.successors(false, up, d.least)
-		if err != nil || c == nil {
-			return d.full(err)
-		}
-		f.next = ppmdNext{context: c}
+	case next == 0:
+		next = d.reduce(up, d.least)
+	case next < d.start:
+		next = d.successors(false, up, d.least)
+	}
+	if next == 0 {
+		d.restore(d.most)
+		return
 	}
 	if d.fall--; d.fall == 0 {
-		after = f.next
+		after = next
 		if d.most != d.least {
-			d.text = d.text[:len(d.text)-1]
+			d.length--
 		}
 	}
-	ns := len(d.least.symbols) - 1
-	rest := d.least.sum - ns - int(f.freq)
-	for c := d.most; c != d.least; c = c.suffix {
-		n := len(c.symbols) - 1
+	ns := int(least[0])
+	rest := least.sum() - ns - int(f[1])
+	at := d.most
+	for range ppmdDeep {
+		if at == d.least || d.err != nil {
+			break
+		}
+		c := d.unit(at)
+		n := int(c[0])
 		if n > 0 {
 			if units := (n + 1) >> 1; n&1 != 0 && ppmdTables.index[units] != ppmdTables.index[units+1] {
-				if !d.block(units + 1) {
-					return d.full(nil)
+				larger := d.take(ppmdTables.index[units] + 1)
+				if larger == 0 {
+					d.restore(at)
+					return
 				}
-				d.free[ppmdTables.index[units]]++
+				d.move(larger, c.symbols(), units)
+				d.put(c.symbols(), ppmdTables.index[units])
+				c.setSymbols(larger)
 			}
 			if 3*n+1 < ns {
-				c.sum++
+				c.setSum(c.sum() + 1)
 			}
 		} else {
-			if !d.block(1) {
-				return d.full(nil)
+			symbols := d.take(0)
+			if symbols == 0 {
+				d.restore(at)
+				return
 			}
-			s := &c.symbols[0]
-			if s.freq < ppmdMaxFreq/4-1 {
-				s.freq <<= 1
+			s := d.symbol(symbols)
+			*s = *c.only()
+			c.setSymbols(symbols)
+			if s[1] < ppmdMaxFreq/4-1 {
+				s[1] <<= 1
 			} else {
-				s.freq = ppmdMaxFreq - 4
+				s[1] = ppmdMaxFreq - 4
 			}
-			if c.sum = int(s.freq) + d.escape; ns > 2 {
-				c.sum++
+			sum := int(s[1]) + d.escape
+			if ns > 2 {
+				sum++
 			}
+			c.setSum(sum)
 		}
-		cf, sf := 2*int(f.freq)*(c.sum+6), rest+c.sum
-		freq := 1
+		cf, sf := 2*int(f[1])*(c.sum()+6), rest+c.sum()
+		freq, more := 1, 4
 		if cf < 6*sf {
-			for _, more := range []bool{cf > sf, cf >= 4*sf} {
-				if more {
-					freq++
-				}
-			}
-			c.sum += 4
+			freq += above(cf, sf) + above(cf, 4*sf-1)
 		} else {
-			freq = 4
-			for _, more := range []bool{cf > 9*sf, cf > 12*sf, cf > 15*sf} {
-				if more {
-					freq++
-				}
-			}
-			c.sum += freq
+			freq = 4 + above(cf, 9*sf) + above(cf, 12*sf) + above(cf, 15*sf)
+			more = freq
 		}
-		if n >= 255 {
-			return errPPMd
+		if n == 255 {
+			break
 		}
-		c.symbols = append(c.symbols, ppmdSymbol{symbol: f.symbol, freq: byte(freq), next: after})
-		c.flags |= highBit(f.symbol, ppmdHigh)
+		c.setSum(c.sum() + more)
+		s := d.symbol(c.symbols() + uint32(n) + 1)
+		*s = ppmdSymbol{f[0], byte(freq)}
+		s.setNext(after)
+		c[1] |= highBit(f[0], ppmdHigh)
+		c[0] = byte(n + 1)
+		at = c.suffix()
 	}
-	d.least, d.most = f.next.context, f.next.context
-	return nil
+	if at != d.least && d.err == nil {
+		d.err = errPPMd
+	}
+	d.least, d.most = next, next
 }
 
-// full is the error, if there was one, or that there is no memory left.
-func (d *ppmd8) full(err error) error {
-	if err != nil {
-		return err
+func above(a, b int) int {
+	if a > b {
+		return 1
 	}
-	return errPPMdMemory
+	return 0
 }
 
-// successors makes the contexts that so far were places in the text. It returns nil when there is no memory left.
-func (d *ppmd8) successors(skip bool, up *ppmdSymbol, c *ppmdContext) (*ppmdContext, error) {
-	branch := d.found.next
-	var path []*ppmdSymbol
+// successors makes the contexts that so far were places in the text. It returns 0 when there is no memory left.
+func (d *ppmd8) successors(skip bool, up *ppmdSymbol, at uint32) uint32 {
+	branch := d.found.next()
+	var path [ppmdDeep]*ppmdSymbol
+	n := 0
 	if !skip {
-		path = append(path, d.found)
+		path[0] = d.found
+		n++
 	}
-	for c.suffix != nil {
-		c = c.suffix
+	c := d.unit(at)
+	for c.suffix() != 0 {
+		at = c.suffix()
+		c = d.unit(at)
 		s := up
 		if up != nil {
 			up = nil
-		} else if len(c.symbols) > 1 {
-			if s = c.knows(d.found.symbol); s == nil {
-				return nil, errPPMd
+		} else if c[0] > 0 {
+			if s = d.knows(c, d.found[0]); s == nil {
+				return 0
 			}
-			if s.freq < ppmdMaxFreq-9 {
-				s.freq++
-				c.sum++
+			if s[1] < ppmdMaxFreq-9 {
+				s[1]++
+				c.setSum(c.sum() + 1)
 			}
-		} else if s = &c.symbols[0]; s.freq < 24 && c.suffix != nil && len(c.suffix.symbols) == 1 {
-			s.freq++
+		} else if s = c.only(); s[1] < 24 && d.unit(c.suffix())[0] == 0 {
+			s[1]++
 		}
-		if s.next != branch {
-			if c = s.next.context; c == nil {
-				return nil, errPPMd
+		if next := s.next(); next != branch {
+			if n == 0 {
+				return next
 			}
-			if len(path) == 0 {
-				return c, nil
-			}
+			at = next
+			c = d.unit(at)
 			break
 		}
-		path = append(path, s)
-	}
-	if branch.text <= 0 || int(branch.text) >= len(d.text) {
-		return nil, errPPMd
-	}
-	symbol := ppmdSymbol{symbol: d.text[branch.text], next: ppmdNext{text: branch.text + 1}}
-	flags := highBit(d.found.symbol, ppmdHighLast) | highBit(symbol.symbol, ppmdHigh)
-	if len(c.symbols) == 1 {
-		symbol.freq = c.symbols[0].freq
-	} else {
-		s := c.knows(symbol.symbol)
-		if s == nil {
-			return nil, errPPMd
+		if n == ppmdDeep {
+			d.err = errPPMd
+			return 0
 		}
-		cf := int(s.freq) - 1
-		rest := c.sum - (len(c.symbols) - 1) - cf
+		path[n] = s
+		n++
+	}
+	if branch == 0 || branch >= uint32(len(d.text)) || n == 0 {
+		d.err = errPPMd
+		return 0
+	}
+	symbol := ppmdSymbol{d.text[branch]}
+	symbol.setNext(branch + 1)
+	flags := highBit(d.found[0], ppmdHighLast) | highBit(symbol[0], ppmdHigh)
+	if c[0] == 0 {
+		symbol[1] = c.only()[1]
+	} else {
+		s := d.knows(c, symbol[0])
+		if s == nil {
+			return 0
+		}
+		cf := int(s[1]) - 1
+		rest := c.sum() - int(c[0]) - cf
 		switch {
 		case rest <= 0:
-			return nil, errPPMd
+			d.err = errPPMd
+			return 0
 		case 2*cf > rest:
-			symbol.freq = byte(1 + (cf+2*rest-3)/rest)
+			symbol[1] = byte(1 + (cf+2*rest-3)/rest)
 		case 5*cf > rest:
-			symbol.freq = 2
+			symbol[1] = 2
 		default:
-			symbol.freq = 1
+			symbol[1] = 1
 		}
 	}
-	for i := len(path) - 1; i >= 0; i-- {
-		made := d.context(symbol, flags, c)
-		if made == nil {
-			return nil, nil
+	for n > 0 {
+		made := d.takeContext()
+		if made == 0 {
+			return 0
 		}
-		path[i].next = ppmdNext{context: made}
-		c = made
+		u := d.unit(made)
+		u[0], u[1] = 0, flags
+		*u.only() = symbol
+		u.setSuffix(at)
+		n--
+		path[n].setNext(made)
+		at = made
 	}
-	return c, nil
+	return at
 }
 
-// reduce has the contexts that do not know what comes next point to the text, and finds the first that knows. It returns nil when there is no
+// reduce has the contexts that do not know what comes next point to the text, and finds the first that knows. It returns 0 when there is no
 // memory left.
-func (d *ppmd8) reduce(up *ppmdSymbol, c *ppmdContext) (*ppmdContext, error) {
-	first := c
-	branch := ppmdNext{text: int32(len(d.text))}
-	d.found.next = branch
+func (d *ppmd8) reduce(up *ppmdSymbol, at uint32) uint32 {
+	first := at
+	branch := uint32(d.length)
+	d.found.setNext(branch)
 	d.fall++
+	c := d.unit(at)
 	var s *ppmdSymbol
-	for {
-		if up != nil {
-			c, s, up = c.suffix, up, nil
-		} else {
-			if c.suffix == nil {
-				return c, nil
-			}
-			c = c.suffix
-			if len(c.symbols) > 1 {
-				if s = c.knows(d.found.symbol); s == nil {
-					return nil, errPPMd
-				}
-				if s.freq < ppmdMaxFreq-9 {
-					s.freq += 2
-					c.sum += 2
-				}
-			} else if s = &c.symbols[0]; s.freq < 32 {
-				s.freq++
-			}
+	for steps := 0; ; steps++ {
+		if c.suffix() == 0 {
+			return at
 		}
-		if s.next != (ppmdNext{}) {
+		at = c.suffix()
+		c = d.unit(at)
+		if up != nil {
+			s, up = up, nil
+		} else if c[0] > 0 {
+			if s = d.knows(c, d.found[0]); s == nil {
+				return 0
+			}
+			if s[1] < ppmdMaxFreq-9 {
+				s[1] += 2
+				c.setSum(c.sum() + 2)
+			}
+		} else if s = c.only(); s[1] < 32 {
+			s[1]++
+		}
+		if s.next() != 0 {
 			break
 		}
-		s.next = branch
+		if steps > ppmdDeep {
+			d.err = errPPMd
+			return 0
+		}
+		s.setNext(branch)
 		d.fall++
 	}
-	if s.next.context == nil {
+	if s.next() <= branch {
 		found := d.found
 		d.found = s
-		made, err := d.successors(false, nil, c)
+		s.setNext(d.successors(false, nil, at))
 		d.found = found
-		if err != nil || made == nil {
-			return nil, err
-		}
-		s.next = ppmdNext{context: made}
 	}
 	if d.fall == 1 && first == d.most {
-		d.found.next = s.next
-		d.text = d.text[:len(d.text)-1]
+		d.found.setNext(s.next())
+		d.length--
 	}
-	return s.next.context, nil
+	return s.next()
+}
+
+// restore is what the encoder does when its memory is used up. The contexts before upTo have already learnt the symbol, and forget it.
+func (d *ppmd8) restore(upTo uint32) {
+	if d.err != nil {
+		return
+	}
+	d.length = 1
+	at := d.most
+	for steps := 0; at != d.least; steps++ {
+		if steps > ppmdDeep {
+			d.err = errPPMd
+			return
+		}
+		c := d.unit(at)
+		if at == upTo {
+			upTo = 0
+		}
+		switch {
+		case upTo != 0:
+			if c[0]--; c[0] == 0 {
+				d.single(c, func(a uint32) { d.putFirst(a) })
+			} else {
+				d.refresh(c, (int(c[0])+3)>>1, 0)
+			}
+		case c[0] == 0:
+			c.only()[1] -= c.only()[1] >> 1
+		default:
+			if c.setSum(c.sum() + 4); c.sum() > 128+4*int(c[0]) {
+				d.refresh(c, (int(c[0])+2)>>1, 1)
+			}
+		}
+		at = c.suffix()
+	}
+	switch {
+	case d.method == ppmdFreeze:
+		d.err = errPPMdFrozen
+	case d.method == ppmdRestart || d.used() < d.memory/2:
+		d.begin()
+	default:
+		for d.unit(d.most).suffix() != 0 {
+			d.most = d.unit(d.most).suffix()
+		}
+		d.least = d.most
+		// Each pass takes what nothing follows, so one for each order takes all.
+		for passes := 0; passes == 0 || d.used() > 3*(d.memory/4); passes++ {
+			d.visits = d.memory / 12
+			d.cut(d.most, 0)
+			d.expand()
+			if d.err != nil {
+				return
+			}
+			if passes > ppmdDeep {
+				d.err = errPPMd
+				return
+			}
+		}
+		d.glue = 0
+		d.fall = d.order
+	}
+}
+
+// single has a context keep its first symbol only.
+func (d *ppmd8) single(c *ppmdUnit, free func(uint32)) {
+	symbols := c.symbols()
+	s := *d.symbol(symbols)
+	c[1] = c[1]&ppmdHighLast | highBit(s[0], ppmdHigh)
+	s[1] = byte((int(s[1]) + 11) >> 3)
+	*c.only() = s
+	free(symbols)
+}
+
+// refresh has a context whose symbols were in so many units use no more than it needs, and divides frequencies by two if scale is 1.
+func (d *ppmd8) refresh(c *ppmdUnit, units, scale int) {
+	n := int(c[0])
+	symbols := d.shrink(c.symbols(), units, (n+2)>>1)
+	c.setSymbols(symbols)
+	flags := c[1] & (ppmdHighLast | ppmdRescaled*byte(scale))
+	escape, sum := c.sum(), 0
+	for i := range uint32(n) + 1 {
+		s := d.symbol(symbols + i)
+		escape -= int(s[1])
+		s[1] = byte((int(s[1]) + scale) >> scale)
+		sum += int(s[1])
+		flags |= highBit(s[0], ppmdHigh)
+	}
+	c.setSum(sum + (escape+scale)>>scale)
+	c[1] = flags
+}
+
+// cut takes from the tree what nothing follows any more. It returns the context, or 0 if it was taken itself.
+func (d *ppmd8) cut(at uint32, order int) uint32 {
+	if d.visits--; d.visits < 0 {
+		d.err = errPPMd
+		return 0
+	}
+	c := d.unit(at)
+	follow := func(s *ppmdSymbol) {
+		next := uint32(0)
+		if order < d.order {
+			next = d.cut(s.next(), order+1)
+		}
+		s.setNext(next)
+	}
+	if c[0] == 0 {
+		if s := c.only(); s.next() >= d.start {
+			if follow(s); s.next() != 0 || order <= ppmdKept {
+				return at
+			}
+		}
+		d.putFirst(at)
+		return 0
+	}
+	units := (int(c[0]) + 2) >> 1
+	symbols := d.raise(c.symbols(), units)
+	c.setSymbols(symbols)
+	n := int(c[0])
+	for i := n; i >= 0; i-- {
+		s := d.symbol(symbols + uint32(i))
+		if s.next() >= d.start {
+			follow(s)
+			continue
+		}
+		last := d.symbol(symbols + uint32(n))
+		n--
+		s.setNext(0)
+		*s, *last = *last, *s
+	}
+	if n == int(c[0]) || order == 0 {
+		return at
+	}
+	switch {
+	case n < 0:
+		d.put(symbols, ppmdTables.index[units])
+		d.putFirst(at)
+		return 0
+	case n == 0:
+		c[0] = 0
+		d.single(c, func(a uint32) { d.put(a, ppmdTables.index[units]) })
+	default:
+		c[0] = byte(n)
+		d.refresh(c, units, above(c.sum(), 16*n))
+	}
+	return at
 }
