@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"strconv"
 	"strings"
 )
@@ -143,24 +141,8 @@ func (a *asarReader) node(path string, depth int) error {
 	default:
 		m.Reader = a.stored(a.data+at, m.Size)
 		if want, err := hex.DecodeString(integrity.Hash); err == nil && strings.EqualFold(integrity.Algorithm, "sha256") {
-			m.Reader = &asarChecker{m.Reader, sha256.New(), want}
+			m.Reader = &hashChecker{m.Reader, sha256.New(), want}
 		}
 	}
 	return a.tell(m)
-}
-
-// asarChecker compares a file with the hash that the header has of it.
-type asarChecker struct {
-	r    io.Reader
-	h    hash.Hash
-	want []byte
-}
-
-func (c *asarChecker) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.h.Write(p[:n])
-	if err == io.EOF && !bytes.Equal(c.h.Sum(nil), c.want) {
-		return n, errChecksum
-	}
-	return n, err
 }

@@ -2,9 +2,11 @@ package unpack
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -333,4 +335,20 @@ func latin1Name(b []byte) string {
 		return string(b)
 	}
 	return string(out)
+}
+
+// hashChecker compares what was read, once it was read to its end, with the hash that the container has of it.
+type hashChecker struct {
+	r    io.Reader
+	h    hash.Hash
+	want []byte
+}
+
+func (c *hashChecker) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.h.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(c.h.Sum(nil), c.want) {
+		return n, errChecksum
+	}
+	return n, err
 }

@@ -508,7 +508,12 @@ func (z *innoReader) piece(p *innoPiece) (io.Reader, string, error) {
 			r = &innoOldCalls{r: r, offset: 5}
 		}
 	}
-	return &innoChecker{r: r, h: z.checksum(), want: p.sum, version: z.version}, c.password, nil
+	want := p.sum
+	if len(want) == crc32.Size { // a number, the lowest byte first
+		want = slices.Clone(want)
+		slices.Reverse(want)
+	}
+	return &hashChecker{r: r, h: z.checksum(), want: want}, c.password, nil
 }
 
 // open opens the chunk of a piece: a mark, a salt when it is encrypted, and the stream.
@@ -624,29 +629,6 @@ type rc4Reader struct {
 func (r *rc4Reader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.cipher.XORKeyStream(p[:n], p[:n])
-	return n, err
-}
-
-// innoChecker compares a piece with its checksum.
-type innoChecker struct {
-	r       io.Reader
-	h       hash.Hash
-	want    []byte
-	version int
-}
-
-func (c *innoChecker) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.h.Write(p[:n])
-	if err == io.EOF {
-		sum := c.h.Sum(nil)
-		if len(sum) == 4 {
-			slices.Reverse(sum) // a number, the lowest byte first
-		}
-		if !bytes.Equal(sum, c.want) {
-			return n, errChecksum
-		}
-	}
 	return n, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strconv"
 	"strings"
@@ -363,7 +362,7 @@ func (f *isListed) open(r io.Reader) io.Reader {
 	}
 	r = &exactReader{r: r, left: f.size}
 	if f.sum != nil {
-		r = &isChecker{r, md5.New(), f.sum}
+		r = &hashChecker{r, md5.New(), f.sum}
 	}
 	return r
 }
@@ -413,21 +412,6 @@ func (s *isPieces) Read(p []byte) (int, error) {
 			return n, err
 		}
 	}
-}
-
-type isChecker struct {
-	r    io.Reader
-	h    hash.Hash
-	want []byte
-}
-
-func (c *isChecker) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.h.Write(p[:n])
-	if err == io.EOF && !bytes.Equal(c.h.Sum(nil), c.want) {
-		return n, errChecksum
-	}
-	return n, err
 }
 
 // installShield finds a setup by its mark, a number of files, and the first one's name.

@@ -186,16 +186,21 @@ func readLZMA(c *container) error {
 			return nil, io.EOF
 		}
 		begun = true
-		var b [13]byte
-		if _, err := io.ReadFull(r, b[:]); err != nil {
-			return nil, errCut
-		}
-		size := int64(binary.LittleEndian.Uint64(b[5:]))
-		if size < -1 {
-			return nil, errLZMA
-		}
-		return newLZMAReader(r, b[0], binary.LittleEndian.Uint32(b[1:]), size, c)
+		return newLZMAFile(r, c)
 	}, nil)
+}
+
+// newLZMAFile reads a file of LZMA, which begins with 13 bytes that say how it is read.
+func newLZMAFile(r *bufio.Reader, c *container) (io.Reader, error) {
+	var b [13]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return nil, errCut
+	}
+	size := int64(binary.LittleEndian.Uint64(b[5:]))
+	if size < -1 {
+		return nil, errLZMA
+	}
+	return newLZMAReader(r, b[0], binary.LittleEndian.Uint32(b[1:]), size, c)
 }
 
 func readLzip(c *container) error {

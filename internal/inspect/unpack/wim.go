@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math/bits"
 	"strconv"
@@ -278,7 +277,7 @@ func (r *wimReader) directory(at int64, path string, depth int, lost func(error)
 				if m.Err = r.readable(res); m.Err == nil {
 					m.Reader = &lazyReader{open: func() (io.Reader, error) {
 						in, err := r.resource(res)
-						return &wimChecked{in, sha1.New(), s.hash}, err
+						return &hashChecker{in, sha1.New(), s.hash[:]}, err
 					}}
 				}
 			}
@@ -294,22 +293,6 @@ func (r *wimReader) directory(at int64, path string, depth int, lost func(error)
 		at = next
 	}
 	return nil
-}
-
-// wimChecked compares a stream with the hash that it is known by.
-type wimChecked struct {
-	r    io.Reader
-	sum  hash.Hash
-	want [sha1.Size]byte
-}
-
-func (w *wimChecked) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	w.sum.Write(p[:n])
-	if err == io.EOF && [sha1.Size]byte(w.sum.Sum(nil)) != w.want {
-		err = errChecksum
-	}
-	return n, err
 }
 
 // readable says why a resource cannot be read.

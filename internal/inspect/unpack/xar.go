@@ -186,15 +186,7 @@ func (c *container) xarTell(files []*xarFile, heap int64) error {
 			if b, _ := r.Peek(6); string(b) == string(xzMagic) {
 				return newXZReader(r, c), nil
 			}
-			var b [13]byte
-			if _, err := io.ReadFull(r, b[:]); err != nil {
-				return nil, errCut
-			}
-			size := int64(binary.LittleEndian.Uint64(b[5:]))
-			if size < -1 {
-				return nil, errLZMA
-			}
-			return newLZMAReader(r, b[0], binary.LittleEndian.Uint32(b[1:]), size, c)
+			return newLZMAFile(r, c)
 		}}
 	default:
 		m.Err = fmt.Errorf("the encoding %q is not known", f.encoding)
