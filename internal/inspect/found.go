@@ -40,7 +40,11 @@ func (w *walk) carve(r io.ReaderAt, size int64, typ filetype.Type, embedded []ex
 			overlay = e.Offset
 		}
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		switch t := detect(run, e.Size); t.Format {
+		t, err := w.detect(run, e.Size)
+		if err != nil {
+			continue // as what is known of no format
+		}
+		switch t.Format {
 		case filetype.Unknown, filetype.Text, filetype.Empty:
 		case filetype.NSIS:
 			// Its uninstaller is made of the program, too.

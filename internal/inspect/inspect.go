@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,10 @@ type Inspector struct {
 	Patterns  *exe.Patterns         // of packers, beside those that are built in; may be nil
 	Scratch   [MaxLevel + 1]Scratch // a place for a member of each level
 	Scan      Scanner               // may be nil
+
+	// Attempt is called before each reading of foreign bytes, in an order that is the same whenever the same file is inspected. An error says why this
+	// one is to be left alone: it ran away before. A note tells it. It may be nil.
+	Attempt func() error
 
 	spools [MaxLevel + 1]spool
 }
@@ -184,7 +189,12 @@ func (n *notes) close() error {
 // own, -1 for the file handed in.
 func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string, as unpack.Member, level int) (string, error) {
 	n := &notes{w: w, file: hashes}
-	typ := detect(r, size)
+	typ, err := w.detect(r, size)
+	if err != nil {
+		if err := n.add("type: %s", err); err != nil {
+			return typ.Name, err
+		}
+	}
 	facts := []intel.Fact{intel.Attribute{Name: intel.Size, Value: strconv.FormatInt(size, 10)}}
 	if typ.Name != "" {
 		facts = append(facts, intel.Attribute{Name: intel.Type, Value: typ.Name})
@@ -193,23 +203,23 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		facts = append(facts, intel.Attribute{Name: intel.ShortType, Value: typ.Short})
 	}
 	var info exe.Info
-	err := guarded(func() (err error) {
+	err = w.guarded(func() (err error) {
 		info, err = exe.Options{Patterns: w.Patterns}.Read(typ.Format, r, size)
 		return err
 	})
 	if err != nil {
-		if err := n.add("%s: %s", typ.Format, err); err != nil {
+		if err := n.add("%s: %s", cmp.Or(typ.Format, "file"), err); err != nil {
 			return typ.Name, err
 		}
 	}
 	facts = append(facts, info.Facts...)
 	var acts exe.Info
-	err = guarded(func() (err error) {
+	err = w.guarded(func() (err error) {
 		acts, err = document.Read(typ.Format, r, size, w.Passwords)
 		return err
 	})
 	if err != nil {
-		if err := n.add("%s: %s", typ.Format, err); err != nil {
+		if err := n.add("%s: %s", cmp.Or(typ.Format, "file"), err); err != nil {
 			return typ.Name, err
 		}
 	}
@@ -217,7 +227,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	info.Embedded = append(info.Embedded, acts.Embedded...)
 	if signature.Signed(typ.Format) {
 		var result signature.Result
-		err := guarded(func() (err error) {
+		err := w.guarded(func() (err error) {
 			result, err = signature.Verify(typ.Format, r, size, w.Trust)
 			return err
 		})
@@ -268,10 +278,10 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	return typ.Name, n.close()
 }
 
-// detect tells a file's format; a reader that fails on it knows none.
-func detect(r io.ReaderAt, size int64) (t filetype.Type) {
-	_ = guarded(func() error { t = filetype.Detect(r, size); return nil })
-	return t
+// detect tells a file's format, and why it cannot be told when a reader fails on it.
+func (w *walk) detect(r io.ReaderAt, size int64) (t filetype.Type, err error) {
+	err = w.guarded(func() error { t = filetype.Detect(r, size); return nil })
+	return t, err
 }
 
 func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) {
@@ -295,14 +305,20 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 		}
 	}
 	opens := typ.Format
-	embedded, installer := w.carve(r, size, typ, embedded)
+	installer := filetype.Unknown
+	err := w.guarded(func() error { embedded, installer = w.carve(r, size, typ, embedded); return nil })
+	if err != nil {
+		if err := n.add("looking for archives inside: %s", err); err != nil {
+			return err
+		}
+	}
 	if installer != filetype.Unknown {
 		opens = installer
 	}
 	if !unpack.Opens(opens) && len(embedded) == 0 {
 		return nil
 	}
-	err := w.members(r, size, hashes, name, as.Names, level, opens, embedded, n)
+	err = w.members(r, size, hashes, name, as.Names, level, opens, embedded, n)
 	var f *failed
 	switch {
 	case err == nil || errors.As(err, &f):
@@ -320,6 +336,9 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 		}
 		return w.ctx.Err()
 	}
+	if p := (*unpack.Problem)(nil); !errors.As(err, &p) {
+		err = fmt.Errorf("%s: %w", cmp.Or(opens, "file"), err)
+	}
 	return n.add("%s", err)
 }
 
@@ -333,8 +352,8 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 	if !unpack.Opens(format) {
 		return nil
 	}
-	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory}
-	return guarded(func() error {
+	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Attempt: w.Attempt}
+	return w.guarded(func() error {
 		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
 			if m.Path == "" {
 				m.Path = without(name)
@@ -347,8 +366,13 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 	})
 }
 
-// guarded makes an error of a reader's panic, so that what other readers say of the file, and what follows it, is not lost.
-func guarded(read func() error) (err error) {
+// guarded attempts a reading, and makes an error of a panic, so that what other readers say of the file, and what follows it, is not lost.
+func (w *walk) guarded(read func() error) (err error) {
+	if w.Attempt != nil {
+		if err := w.Attempt(); err != nil {
+			return err
+		}
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the reader failed: %v", p)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"spoor/internal/inspect"
@@ -16,8 +17,14 @@ import (
 )
 
 // Serve is the child's side: it inspects what the parent hands over until the parent closes. It returns when it cannot go on.
-func Serve() error {
+func Serve() error { return serve(func(*inspect.Inspector) {}) }
+
+// serve is Serve, with an inspector that a test has changed.
+func serve(change func(*inspect.Inspector)) error {
 	link, scratch, err := inherit()
+	if err == nil && len(scratch) != files {
+		err = fmt.Errorf("%d files are handed over, not %d", len(scratch), files)
+	}
 	if err != nil {
 		return fmt.Errorf("this command is started by spoor itself, not by a person: %w", err)
 	}
@@ -48,9 +55,19 @@ func Serve() error {
 		os.Exit(1) // nobody is left to tell anything
 	}()
 	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Patterns: s.Patterns, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
-	for k := range scratch {
+	for k := range i.Scratch {
 		i.Scratch[k] = scratch[k]
 	}
+	var at mark
+	var avoid map[int]string
+	i.Attempt = func() error {
+		at.attempt++
+		if why, ok := avoid[at.attempt]; ok {
+			return fmt.Errorf("stopped: %s", why)
+		}
+		return at.write(scratch[markFile])
+	}
+	change(i)
 	if s.Scan {
 		i.Scan = func(level int, size int64) ([]intel.Detection, []string, error) {
 			if err := errors.Join(send(&answer{Scan: &scan{level, size}}), out.Flush()); err != nil {
@@ -74,12 +91,14 @@ func Serve() error {
 		if err != nil {
 			return err
 		}
+		at, avoid = mark{}, r.Avoid
 		flushed := time.Now()
 		sum, err := i.Inspect(context.Background(), inspect.File{ReaderAt: f, Size: r.Size, Name: r.Name}, r.Now, func(o intel.Observation) error {
 			b, err := o.MarshalJSON()
 			if err != nil {
 				return err
 			}
+			at.told++
 			_ = out.WriteByte(observed) // bufio keeps its error
 			_, err = out.Write(append(b, '\n'))
 			if err == nil && time.Since(flushed) > flushEvery {
@@ -88,7 +107,7 @@ func Serve() error {
 			return err
 		})
 		f.Close()
-		end := &answer{Done: &sum}
+		end := &answer{Done: &sum, Spent: held() > s.Memory/2}
 		if err != nil {
 			end = &answer{Failed: err.Error()}
 		}
@@ -101,6 +120,16 @@ func Serve() error {
 			}
 		}
 	}
+}
+
+// held returns the bytes of memory that this process has mapped for its heap. What a file leaves behind in it is in the next one's way.
+func held() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return int64(sample[0].Value.Uint64())
 }
 
 // flushEvery is how long what was told may be held back: somebody watches the number of members, and what stands in the buffer when the process

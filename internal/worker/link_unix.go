@@ -13,8 +13,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"spoor/internal/inspect"
 )
 
 // The descriptors that a child inherits.
@@ -65,7 +63,7 @@ func inherit() (*link, []*os.File, error) {
 	}
 	l.child = true
 	var scratch []*os.File
-	for k := range inspect.MaxLevel + 1 {
+	for k := range files {
 		scratch = append(scratch, os.NewFile(uintptr(scratchFD+k), fmt.Sprintf("scratch %d", k)))
 	}
 	return l, scratch, nil

@@ -55,6 +55,9 @@ const grace = 10 * time.Second
 // lastWords is how long a child that broke off may take to end by itself.
 const lastWords = time.Second
 
+// restarts is how often an inspection goes on in a fresh child, past what the one before died of.
+const restarts = 8
+
 // fresh is after how many inspections a child is replaced, for what its readers may have kept.
 const fresh = 1000
 
@@ -123,9 +126,9 @@ type Job struct {
 	Members *atomic.Int64 // counts the members as they are told, for a person who waits; may be nil
 }
 
-// Inspect inspects a file. tell gets the observations as they come, from this goroutine. What goes wrong with the bytes or with the child is
-// told by the result's Stopped, and by a note of the file when its hashes are known; the error is the caller's own (tell, the context) or that no
-// child can be started.
+// Inspect inspects a file. tell gets the observations as they come, from this goroutine. When the child dies of what it reads, a fresh one leaves
+// that alone, which a note says, and goes on behind it. What else goes wrong with the bytes or with the child is told by the result's Stopped, and
+// by a note of the file when its hashes are known; the error is the caller's own (tell, the context) or that no child can be started.
 func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.Observation) error) (Result, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -149,20 +152,40 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		c.end()
 		c = nil
 	}
-	if c == nil {
-		if c, err = p.start(); err != nil {
+	limited, cancel := context.WithTimeoutCause(ctx, p.c.Limits.Time+grace, errTooLong)
+	defer cancel()
+	i := &inspection{Job: j, f: f, size: info.Size(), tell: tell, output: p.c.Output, avoid: map[int]string{}}
+	for {
+		if c == nil {
+			if c, err = p.start(); err != nil {
+				c = nil
+				return Result{}, fmt.Errorf("starting a worker: %v", err) // no error of the file, whatever path it names
+			}
+		}
+		r, err := c.inspect(ctx, limited, i)
+		r.Guards = c.guards
+		p.sawMemory(PeakMemoryOf(c.cmd.Process.Pid)) // 0 when it has been killed
+		if c.used++; c.broken || c.spent || c.used >= fresh {
+			c.end()
 			c = nil
-			return Result{}, fmt.Errorf("starting a worker: %v", err) // no error of the file, whatever path it names
+		}
+		if err != errAgain {
+			return r, err
 		}
 	}
-	r, err := c.inspect(ctx, f, info.Size(), j, tell)
-	r.Guards = c.guards
-	p.sawMemory(PeakMemoryOf(c.cmd.Process.Pid)) // 0 when it has been killed
-	if c.used++; c.broken || c.used >= fresh {
-		c.end()
-		c = nil
-	}
-	return r, err
+}
+
+// inspection is one file on its way, through as many children as it takes.
+type inspection struct {
+	Job
+	f      *os.File
+	size   int64
+	tell   func(intel.Observation) error
+	file   intel.Hashes   // that the child says the file has
+	told   int            // observations
+	skip   int            // of those to come that have been told
+	output int64          // bytes that may still be said
+	avoid  map[int]string // the attempts that children died in, and of what
 }
 
 // child is one worker process.
@@ -173,12 +196,13 @@ type child struct {
 	cmd     *exec.Cmd
 	link    *link
 	in      *bufio.Reader
-	scratch []*os.File
+	scratch []*os.File // of each level, and the file with the mark
 	stderr  *tail
 	guards  []string
 	release func() // of what contains it
 	used    int
 	broken  bool
+	spent   bool // says that it holds too much for another file
 	exited  chan struct{}
 }
 
@@ -189,7 +213,7 @@ func (p *Pool) start() (_ *child, err error) {
 			c.closeScratch()
 		}
 	}()
-	for range inspect.MaxLevel + 1 {
+	for range files {
 		f, err := os.CreateTemp(p.c.Scratch, "spoor-scratch-")
 		if err != nil {
 			return nil, fmt.Errorf("making a file for large members: %w", err)
@@ -283,14 +307,14 @@ var (
 	errEnded   = errors.New("the worker has ended")
 )
 
+// errAgain says that a fresh child is to go on.
+var errAgain = errors.New("again")
+
 // inspect has one file inspected.
-func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell func(intel.Observation) error) (Result, error) {
+func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, error) {
 	var r Result
-	limited, cancel := context.WithTimeoutCause(ctx, c.c.Limits.Time+grace, errTooLong)
-	defer cancel()
 	killed := context.AfterFunc(limited, func() { _ = c.cmd.Process.Kill() })
 	defer killed()
-	var file intel.Hashes // that the child says the file has
 	stop := func(why error) (Result, error) {
 		if ctx.Err() != nil {
 			c.kill()
@@ -306,30 +330,38 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 			case <-time.After(lastWords): // it may be saying why it dies
 			}
 		}
+		at, marked := readMark(c.scratch[markFile])
 		c.kill()
 		r.Stopped = c.why(why)
-		r.File, r.Size = file, size
-		if file.IsZero() {
-			hashes, n, err := inspect.HashReader(io.NewSectionReader(f, 0, size))
-			if err != nil || n != size {
+		if _, again := i.avoid[at.attempt]; why == errEnded && c.died() && marked && !again && len(i.avoid) < restarts {
+			i.avoid[at.attempt], i.skip = r.Stopped, min(at.told, i.told)
+			return r, errAgain
+		}
+		r.File, r.Size = i.file, i.size
+		if i.file.IsZero() {
+			hashes, n, err := inspect.HashReader(io.NewSectionReader(i.f, 0, i.size))
+			if err != nil || n != i.size {
 				return r, nil // it cannot be read here either
 			}
-			r.File, file = hashes, hashes
+			r.File, i.file = hashes, hashes
 		}
 		for _, last := range []intel.Attribute{{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
-			if err := tell(j.stamp(intel.Observation{File: file, Fact: last})); err != nil {
+			if err := i.tell(i.stamp(intel.Observation{File: i.file, Fact: last})); err != nil {
 				return r, err
 			}
 		}
 		return r, nil
 	}
+	if err := c.scratch[markFile].Truncate(0); err != nil { // of the file before
+		return stop(err)
+	}
 	if err := limitCPU(c.cmd.Process, c.c.Limits.Time+grace); err != nil {
 		return stop(err)
 	}
-	if err := c.link.send(&request{Name: j.Name, Size: size, Now: j.Now}, f); err != nil {
+	if err := c.link.send(&request{Name: i.Name, Size: i.size, Now: i.Now, Avoid: i.avoid}, i.f); err != nil {
 		return stop(err)
 	}
-	in := &counted{r: c.in, left: c.c.Output}
+	in := &counted{r: c.in, left: &i.output}
 	for {
 		line, err := in.line()
 		if err != nil {
@@ -343,13 +375,18 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 			if err != nil {
 				return stop(err)
 			}
-			if file.IsZero() {
-				file = o.File // the first is of the file itself
+			if i.skip > 0 {
+				i.skip--
+				continue
 			}
-			if j.Members != nil && o.Fact.Kind() == (intel.Relation{}).Kind() {
-				j.Members.Add(1)
+			i.told++
+			if i.file.IsZero() {
+				i.file = o.File // the first is of the file itself
 			}
-			if err := tell(j.stamp(o)); err != nil {
+			if i.Members != nil && o.Fact.Kind() == (intel.Relation{}).Kind() {
+				i.Members.Add(1)
+			}
+			if err := i.tell(i.stamp(o)); err != nil {
 				c.kill() // it is in the middle of something
 				return r, err
 			}
@@ -361,11 +398,11 @@ func (c *child) inspect(ctx context.Context, f *os.File, size int64, j Job, tell
 		}
 		switch {
 		case a.Scan != nil:
-			if err := c.scan(limited, f, size, a.Scan); err != nil {
+			if err := c.scan(limited, i.f, i.size, a.Scan); err != nil {
 				return stop(err)
 			}
 		case a.Done != nil:
-			r.Summary = *a.Done
+			r.Summary, c.spent = *a.Done, a.Spent
 			return r, nil
 		case a.Failed != "":
 			return stop(errors.New(a.Failed))
@@ -393,7 +430,7 @@ func (j *Job) stamp(o intel.Observation) intel.Observation {
 
 func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error {
 	if s.Level != -1 {
-		if s.Level < 0 || s.Level >= len(c.scratch) {
+		if s.Level < 0 || s.Level > inspect.MaxLevel {
 			return fmt.Errorf("it asks for level %d to be scanned", s.Level)
 		}
 		f, size = c.scratch[s.Level], s.Size
@@ -413,6 +450,18 @@ func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error
 	return err
 }
 
+// What the runtime says when a child meets these limits, which hold for all of a file.
+const (
+	cpuSignal  = "SIGXCPU"
+	sizeSignal = "SIGXFSZ"
+)
+
+// died reports whether a child that has ended may have done so for something that another can leave alone.
+func (c *child) died() bool {
+	said := c.stderr.String()
+	return !strings.Contains(said, cpuSignal) && !strings.Contains(said, sizeSignal)
+}
+
 // why says for a person why an inspection ended, of the error that the parent met and of what the child said last.
 func (c *child) why(err error) string {
 	said := c.stderr.String()
@@ -424,9 +473,9 @@ func (c *child) why(err error) string {
 	case strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory"), strings.HasPrefix(said, "SIGSEGV"):
 		// The runtime does not check each of its own allocations; a fault of a reader would be a panic.
 		return fmt.Sprintf("%d MiB of memory", c.c.Memory>>20)
-	case strings.Contains(said, "SIGXCPU"):
+	case strings.Contains(said, cpuSignal):
 		return fmt.Sprintf("%s of processor time", c.c.Limits.Time)
-	case strings.Contains(said, "SIGXFSZ"):
+	case strings.Contains(said, sizeSignal):
 		return fmt.Sprintf("%d bytes unpacked", c.c.Limits.Bytes)
 	case said != "":
 		return "the reader failed: " + c.stderr.first()
@@ -439,7 +488,7 @@ func (c *child) why(err error) string {
 // counted reads lines up to a number of bytes.
 type counted struct {
 	r    *bufio.Reader
-	left int64
+	left *int64
 }
 
 // maxLine is the longest message that a child may send.
@@ -449,7 +498,7 @@ func (c *counted) line() ([]byte, error) {
 	var line []byte
 	for {
 		part, err := c.r.ReadSlice('\n')
-		if c.left -= int64(len(part)); c.left < 0 || len(line)+len(part) > maxLine {
+		if *c.left -= int64(len(part)); *c.left < 0 || len(line)+len(part) > maxLine {
 			return nil, errTooMuch
 		}
 		if err == nil && line == nil {

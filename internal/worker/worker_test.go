@@ -3,12 +3,14 @@
 package worker
 
 import (
+	"archive/zip"
 	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -42,6 +44,21 @@ func child1(how string) error {
 	parent := os.Getppid() // it cannot be asked for later
 	if how == "-child" {
 		return Serve()
+	}
+	if at, ok := strings.CutPrefix(how, "fragile:"); ok {
+		return serve(func(i *inspect.Inspector) {
+			attempt, n := i.Attempt, 0
+			i.Attempt = func() error {
+				n++
+				err := attempt()
+				if err == nil && slices.Contains(strings.Split(at, ","), fmt.Sprint(n)) {
+					died := make(chan struct{})
+					go func() { panic("died of attempt " + fmt.Sprint(n)) }() // which nothing can catch
+					<-died
+				}
+				return err
+			}
+		})
 	}
 	l, _, err := inherit()
 	if err != nil {
@@ -193,6 +210,72 @@ func TestEncryptedRAR(t *testing.T) {
 				t.Errorf("%s: %q, %s", name, r.Stopped, d)
 			}
 		}
+	}
+}
+
+// TestRestart: a child that dies of one reading costs that reading, and nothing else: nothing is told twice, and what follows is told.
+func TestRestart(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for k := range 200 {
+		w, err := z.Create(fmt.Sprintf("%03d.txt", k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(w, "member", k)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	of := func(at string) (Result, []string) {
+		if at == "" {
+			return gather(t, newTestPool(t, Config{}, "-child"), write(t, b.String()), "x.zip")
+		}
+		return gather(t, newTestPool(t, Config{}, "-child=fragile:"+at), write(t, b.String()), "x.zip")
+	}
+	r, whole := of("")
+	if r.Members != 200 || r.Stopped != "" {
+		t.Fatalf("%d members, stopped: %q", r.Members, r.Stopped)
+	}
+	count := func(facts []string) map[string]int {
+		n := map[string]int{}
+		for _, f := range facts {
+			n[f]++
+		}
+		return n
+	}
+	died := func(what, attempt string) string {
+		return "attribute {inspection_note " + what + ": stopped: the reader failed: panic: died of attempt " + attempt + "}"
+	}
+	for _, tt := range []struct {
+		at    string // attempts, of the file: what it is, as a program, as a document, its signature, what lies in it, its members; then of each member
+		notes []string
+		lost  bool // all that follows the first of them
+	}{
+		{"2", []string{died("zip", "2")}, false},
+		{"4,5", []string{died("signature", "4"), died("looking for archives inside", "5")}, false},
+		{"6", []string{died("zip", "6")}, true},
+		{"8,13,300,600", []string{died("text", "8"), died("text", "13"), died("signature", "300"), died("signature", "600")}, false},
+		{"2,3,4,5,8,9,10,11", []string{died("zip", "2"), died("zip", "3"), died("signature", "4"), died("looking for archives inside", "5"),
+			died("text", "8"), died("text", "9"), died("signature", "10"), died("looking for archives inside", "11")}, false},
+	} {
+		r, facts := of(tt.at)
+		if r.Stopped != "" {
+			t.Errorf("%s: stopped: %s", tt.at, r.Stopped)
+		}
+		want := count(append(slices.Clone(whole), tt.notes...))
+		got := count(facts)
+		if tt.lost {
+			maps.DeleteFunc(want, func(f string, _ int) bool { return got[f] == 0 && !slices.Contains(tt.notes, f) })
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", tt.at, d)
+		}
+	}
+	// There is an end to it: who dies of everything is stopped.
+	r, facts := of("2,3,4,5,8,9,10,11,12,13,14")
+	if want := "the reader failed: panic: died of attempt "; !strings.HasPrefix(r.Stopped, want) || !slices.Contains(facts, "attribute {inspection_note inspection stopped: "+r.Stopped+"}") {
+		t.Errorf("stopped %q, want %q: %.500q", r.Stopped, want, facts)
 	}
 }
 

@@ -15,7 +15,6 @@ const (
 	rarTrial  = 64 << 20        // bytes of a member that a password is tried on
 	rarRounds = 1 << 18         // what a try costs, about
 	rarAgain  = 16              // times that the library goes on behind what it failed at
-	rarPPMd   = 360 << 20       // what the library takes for the largest model of PPMd, 256 MB as RAR counts, and some
 	rarTry    = 5 * time.Second // a try that takes longer is the last: the file says how many rounds there are
 )
 
@@ -126,14 +125,14 @@ func (z *rarReader) unlock(n int) error {
 	if len(z.o.Passwords) == 0 {
 		return errEncrypted
 	}
-	// With a wrong password half of all members of RAR 3 seem to be PPMd, with a model of any size, which the library allocates. In a heap that only
-	// grows they add up, unless there is room for the largest at once and each is collected before the next.
-	if !z.chain.five && rarPPMd <= 3*z.o.Memory {
-		runtime.KeepAlive(make([]byte, rarPPMd))
-	}
 	for _, password := range z.candidates() {
 		if !z.spend(rarRounds) {
 			return errTries
+		}
+		// With a wrong password half of all members of RAR 3 seem to be PPMd, with models of any size, which the library allocates. They may be more than
+		// there is memory, in which case this attempt is the only loss: what seems to need so much is no member.
+		if err := z.o.Attempt(); err != nil {
+			continue
 		}
 		z.r, z.header = nil, nil
 		runtime.GC()

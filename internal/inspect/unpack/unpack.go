@@ -41,6 +41,9 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s: %s", p.What, p.Reason
 type Options struct {
 	Passwords []string // tried on encrypted members, in this order; see [DefaultPasswords]
 	Memory    int64    // bytes that one decompressor may use; 0 means 128 MiB
+
+	// Attempt is asked before what may take more than Memory; an error says that it is to be left alone. It may be nil.
+	Attempt func() error
 }
 
 // Opens reports whether Each can open containers of a format.
@@ -64,6 +67,9 @@ func Each(ctx context.Context, f filetype.Format, r io.ReaderAt, size int64, o O
 	}
 	if o.Memory == 0 {
 		o.Memory = 128 << 20
+	}
+	if o.Attempt == nil {
+		o.Attempt = func() error { return nil }
 	}
 	c := &container{ctx: ctx, format: f, r: contextReaderAt{ctx, r}, size: size, o: o, yield: yield}
 	err := c.guard(read)
