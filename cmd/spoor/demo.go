@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -93,10 +94,7 @@ func runDemo(cmd *cobra.Command, once, asJSON bool, data, listen string, budget 
 		return err
 	}
 	out := cmd.OutOrStdout()
-	o := serveOptions{data: data, listen: listen, logLevel: "warn", grace: 5 * time.Second, requestTimeout: 30 * time.Second}
-	if listen == "" {
-		o.listen = freeAddress(ctx)
-	}
+	o := serveOptions{data: data, listen: cmp.Or(listen, defaultListen), orFree: listen == "", logLevel: "warn", grace: 5 * time.Second, requestTimeout: 30 * time.Second}
 	o.listening = func(address string) {
 		fmt.Fprintf(out, "\nSpoor serves at  %s\nsign in with     %s\n", address, token)
 		show := func(h intel.Hash, what string) {
@@ -109,17 +107,6 @@ func runDemo(cmd *cobra.Command, once, asJSON bool, data, listen string, budget 
 		fmt.Fprintln(out, "\nAn interrupt (Ctrl-C) ends it.")
 	}
 	return runServe(ctx, o, out, cmd.ErrOrStderr())
-}
-
-// freeAddress is the usual address, or one with a free port when that is taken.
-func freeAddress(ctx context.Context) string {
-	var c net.ListenConfig
-	l, err := c.Listen(ctx, "tcp", defaultListen)
-	if err != nil {
-		return "127.0.0.1:0"
-	}
-	l.Close()
-	return defaultListen
 }
 
 type shown struct {

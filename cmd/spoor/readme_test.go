@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // example is one command of a document and what it is said to print: "…" stands for anything, alone on a line for any lines.
@@ -63,7 +62,14 @@ func (e *example) pattern() *regexp.Regexp {
 	return regexp.MustCompile(b.String())
 }
 
-// TestReadme runs every example of README.md in order, in a fresh copy of the project, as a newcomer would.
+// demoPort is where the demo serves when the port is free, as the README has it; else it takes another.
+const demoPort = "127.0.0.1:8420"
+
+// servePort is where the README has a server listen.
+const servePort = "127.0.0.1:8421"
+
+// TestReadme runs every example of README.md in order, in a fresh copy of the project, as a newcomer would. Only the ports are any that are free: others
+// may have those on this machine.
 func TestReadme(t *testing.T) {
 	for _, part := range []string{"bash", "curl", "jq"} {
 		if _, err := exec.LookPath(part); err != nil {
@@ -79,14 +85,23 @@ func TestReadme(t *testing.T) {
 			}
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "bash", "-c", e.command)
+		for i, line := range e.prints {
+			e.prints[i] = strings.ReplaceAll(line, demoPort, "127.0.0.1:…")
+		}
+		// Two of the examples build the program first. Servers run until the end.
+		ctx := t.Context()
+		runsOn := strings.Contains(e.command, " serve ") || strings.HasSuffix(e.command, " demo")
+		if !runsOn {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, 10*patience)
+			defer cancel()
+		}
+		cmd := exec.CommandContext(ctx, "bash", "-c", strings.ReplaceAll(e.command, servePort, "127.0.0.1:0"))
 		cmd.Dir, cmd.Env = dir, env
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		want := e.pattern()
-		if !strings.Contains(e.command, " serve ") && !strings.HasSuffix(e.command, " demo") {
+		if !runsOn {
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("README.md:%d: %s: %v\n%s%s", e.line, e.command, err, out, stderr.String())

@@ -59,6 +59,8 @@ const patience = time.Minute
 //	utf16 le|be|bare FROM TO          write a text anew, with the mark of the order or none
 //	certificate NAME                  make NAME.pem and NAME.key, for loopback
 //	same A B                          two texts must be equal
+//	refusing NAME                     make the variable NAME the address of a server that refuses every connection
+//	sameday SECONDS                   the commands that follow, for so long, are of one day, UTC: wait for midnight when it is nearer
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -66,6 +68,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "end": scriptEnd, "http": scriptHTTP,
 			"json": scriptJSON, "pack": scriptPack, "cut": scriptCut, "utf16": scriptUTF16, "unhex": scriptUnhex, "certificate": scriptCertificate, "same": scriptSame,
+			"refusing": scriptRefusing, "sameday": scriptSameDay,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[started{}] = map[string]*background{}
@@ -379,6 +382,28 @@ func scriptCertificate(ts *testscript.TestScript, neg bool, args []string) {
 func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg == (args[0] == args[1]) {
 		ts.Fatalf("%q", args)
+	}
+}
+
+// scriptRefusing takes a port and does not listen on it, so that nobody else gets it meanwhile.
+func scriptRefusing(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	ts.Check(err)
+	ts.Defer(func() { _ = syscall.Close(fd) })
+	ts.Check(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := syscall.Getsockname(fd)
+	ts.Check(err)
+	ts.Setenv(args[0], fmt.Sprintf("http://127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port))
+}
+
+func scriptSameDay(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1)
+	seconds, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	const day = 24 * time.Hour
+	if left := day - time.Since(time.Now().UTC().Truncate(day)); left < time.Duration(seconds)*time.Second {
+		time.Sleep(left)
 	}
 }
 

@@ -34,6 +34,7 @@ const defaultListen = "127.0.0.1:8420"
 
 type serveOptions struct {
 	data, listen   string
+	orFree         bool // listen on a free port where that of listen is taken
 	feeds          string
 	cert, key      string
 	openLookups    bool
@@ -128,6 +129,9 @@ func runServe(ctx context.Context, o serveOptions, stdout, stderr io.Writer) (er
 	}
 	defer func() { err = errors.Join(err, gates.Close()) }()
 	l, err := net.Listen("tcp", o.listen)
+	if err != nil && o.orFree {
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"spoor/internal/access"
 	"spoor/internal/store"
@@ -201,11 +200,7 @@ func TestCrowd(t *testing.T) {
 	if got := s.hits(t); got != before+sent.Load() {
 		t.Errorf("%d hits, want %d", got, before+sent.Load())
 	}
-	for range 100 {
-		if runtime.NumGoroutine() <= idle+10 {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !eventually(func() bool { return runtime.NumGoroutine() <= idle+10 }) {
+		t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), idle)
 	}
-	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), idle)
 }

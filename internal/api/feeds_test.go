@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"spoor/internal/access"
 	"spoor/internal/api"
@@ -46,10 +45,7 @@ func feedServer(t *testing.T) (s *server, put func(list string, n int)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gates, err := access.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	gates, clock := openAccess(t)
 	runner, err := feed.New(feed.Options{File: file, Dir: filepath.Join(dir, "state"), Store: kept, View: func() feed.View { return kept.View(intel.TLPRed) }})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +59,7 @@ func feedServer(t *testing.T) (s *server, put func(list string, n int)) {
 		gates.Close()
 		kept.Close()
 	})
-	s = &server{Server: h, store: kept, access: gates, paths: readOpenAPI(t)}
+	s = &server{Server: h, store: kept, access: gates, clock: clock, paths: readOpenAPI(t)}
 	s.admin = s.token(t, access.NewToken{Account: "admin", Scopes: []access.Scope{access.Admin}})
 	return s, put
 }
@@ -71,24 +67,25 @@ func feedServer(t *testing.T) (s *server, put func(list string, n int)) {
 // settled asks for the feeds until none runs.
 func (s *server) settled(t *testing.T) map[string]wire.Feed {
 	t.Helper()
-	for range 1000 {
+	var out map[string]wire.Feed
+	ended := eventually(func() bool {
 		a := s.ask(t, request{path: "/api/feeds"})
 		var f wire.Feeds
 		if err := json.Unmarshal([]byte(a.body), &f); err != nil || a.status != 200 {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
-		out, running := map[string]wire.Feed{}, false
+		running := false
+		out = map[string]wire.Feed{}
 		for _, x := range f.Feeds {
 			out[x.Name] = x
 			running = running || x.State == feed.Running
 		}
-		if !running {
-			return out
-		}
-		time.Sleep(10 * time.Millisecond)
+		return !running
+	})
+	if !ended {
+		t.Fatal("a feed never ends")
 	}
-	t.Fatal("a feed never ends")
-	return nil
+	return out
 }
 
 // TestFeeds: administrators see the feeds, run them, and let in what is held; nobody else does. Every answer is as openapi.json has it.

@@ -145,7 +145,8 @@ func ships(t *testing.T, file string, configure func(t *testing.T, dir, server, 
 		}
 	}()
 	var got uint64
-	for begin := time.Now(); got < n && time.Since(begin) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+	// A shipper waits a while after each answer that was lost. That it takes too long is told below, by what is missing.
+	for begin := time.Now(); got < n && time.Since(begin) < 5*patience; time.Sleep(50 * time.Millisecond) {
 		if a := s.ask(t, request{path: "/api/hash/" + knownSHA256}); a.status == http.StatusOK {
 			got = s.hits(t)
 		}

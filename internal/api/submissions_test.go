@@ -14,7 +14,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"spoor/internal/access"
 	"spoor/internal/api"
@@ -47,10 +46,7 @@ func newSubmitServer(t *testing.T, run bool) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gates, err := access.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	gates, clock := openAccess(t)
 	view := func(c intel.Marking) dossier.View { return kept.View(c) }
 	pool := worker.NewPool(worker.Config{Command: []string{os.Args[0], "-child"}, Scratch: t.TempDir()})
 	queue, err := submit.Open(submit.Options{Dir: t.TempDir(), Pool: pool, Recorder: kept, Inspected: func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error) {
@@ -82,7 +78,7 @@ func newSubmitServer(t *testing.T, run bool) *server {
 		gates.Close()
 		kept.Close()
 	})
-	s := &server{Server: h, store: kept, access: gates, paths: readOpenAPI(t)}
+	s := &server{Server: h, store: kept, access: gates, clock: clock, paths: readOpenAPI(t)}
 	s.admin = s.token(t, access.NewToken{Account: "admin", Scopes: []access.Scope{access.Admin}})
 	return s
 }
@@ -158,13 +154,16 @@ func TestScanFile(t *testing.T) {
 	}
 	used := func(want uint64) {
 		t.Helper()
-		for range 200 {
-			if u, err := s.access.Use(id.Account, 0); err != nil || u.Used == want {
-				return
+		ok := eventually(func() bool {
+			u, err := s.access.Use(id.Account, 0)
+			if err != nil {
+				t.Fatal(err)
 			}
-			time.Sleep(20 * time.Millisecond)
+			return u.Used == want
+		})
+		if !ok {
+			t.Errorf("never %d units used", want)
 		}
-		t.Errorf("never %d units used", want)
 	}
 	body, half := io.Pipe()
 	cut, err := http.NewRequest("POST", s.URL+"/api/v1/scan/file", body)
