@@ -67,9 +67,9 @@ func (r *ring) run(name string, args ...string) string {
 }
 
 // key makes a key and returns its public part, in armour.
-func (r *ring) key(name, algorithm, expires string) string {
+func (r *ring) key(name, algorithm, expires string, args ...string) string {
 	r.t.Helper()
-	r.run("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", name, algorithm, "sign", expires)
+	r.run("gpg", slices.Concat([]string{"--batch", "--quiet", "--passphrase", ""}, args, []string{"--quick-gen-key", name, algorithm, "sign", expires})...)
 	return r.run("gpg", "--batch", "--armor", "--export", name)
 }
 
@@ -102,6 +102,12 @@ func flipped(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at] ^= 1
 	return b
+}
+
+// luck reports whether what was changed may have, by chance, the two bytes of the digest that stand in an OpenPGP signature, and so is not known for
+// changed by them. Of 65536 that are signed by keys made in a test one has; that two have, the test takes for a fault.
+func luck(want []state, found []*finding) bool {
+	return slices.Equal(want, []state{changed}) && len(found) == 1 && (found[0].state == forged || found[0].state == unchecked)
 }
 
 // TestRPM signs packages as rpmsign does and compares with rpmkeys.
@@ -297,6 +303,10 @@ func TestDebsigs(t *testing.T) {
 				want = valid
 			}
 			found, readErr := verify(filetype.Deb, bytes.NewReader(c), int64(len(c)), trusting(t, key))
+			if luck([]state{want}, found) {
+				again := flipped(c, at+8)
+				found, readErr = verify(filetype.Deb, bytes.NewReader(again), int64(len(again)), trusting(t, key))
+			}
 			if readErr != nil || len(found) != 1 || found[0].state != want || found[0].signer != name {
 				t.Errorf("%s, %s: %v, %v", algorithm, what, states(found), readErr)
 			}
@@ -335,8 +345,10 @@ func TestDebKeys(t *testing.T) {
 	}
 	listed := sign("Good", []byte(list), "--clearsign")
 
-	old := r.key("Old <o@example.org>", "rsa2048", "seconds=2")
-	oldSig := sign("Old", content, "--detach-sign")
+	// Made, and signed with, in a year that is past; the key had a day.
+	const then = "20240301T120000!"
+	old := r.key("Old <o@example.org>", "rsa2048", "1d", "--faked-system-time", then)
+	oldSig := sign("Old", content, "--detach-sign", "--faked-system-time", then)
 	gone := r.key("Gone <r@example.org>", "rsa2048", "1y")
 	goneSig := sign("Gone", content, "--detach-sign", "--digest-algo", "SHA1")
 	fingerprint := strings.Split(r.run("gpg", "--batch", "--with-colons", "--list-keys", "Gone"), "fpr:::::::::")[1]
@@ -353,7 +365,6 @@ func TestDebKeys(t *testing.T) {
 	revokedKey := r.run("gpg", "--batch", "--armor", "--export", "Gone")
 
 	all := trusting(t, good, old)
-	all.At = time.Now().Add(time.Minute) // the second key has expired by then
 	for _, tt := range []struct {
 		what  string
 		file  []byte
@@ -376,6 +387,10 @@ func TestDebKeys(t *testing.T) {
 		{"unsigned", deb(), all, nil},
 	} {
 		found, err := verify(filetype.Deb, bytes.NewReader(tt.file), int64(len(tt.file)), tt.trust)
+		if luck(tt.want, found) {
+			c := flipped(tt.file, 208)
+			found, err = verify(filetype.Deb, bytes.NewReader(c), int64(len(c)), tt.trust)
+		}
 		if diff := cmp.Diff(tt.want, states(found)); err != nil || diff != "" {
 			t.Errorf("%s: %v, %s", tt.what, err, diff)
 			for i, f := range found {
@@ -387,7 +402,9 @@ func TestDebKeys(t *testing.T) {
 
 // TestOldPGP verifies signatures of the third version, which many RPMs have and no tool makes any more.
 func TestOldPGP(t *testing.T) {
-	e, err := openpgp.NewEntity("Old Packager", "", "old@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048})
+	// The moment is always the same, and with it the digest: two bytes of it stand in the signature, and tell what was changed.
+	then := time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+	e, err := openpgp.NewEntity("Old Packager", "", "old@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048, Time: func() time.Time { return then }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +414,7 @@ func TestOldPGP(t *testing.T) {
 	}
 	content := slices.Concat(debParts["debian-binary"], debParts["control.tar"], debParts["data.tar"])
 	body := []byte{3, 5, 0}
-	body = binary.BigEndian.AppendUint32(body, uint32(time.Now().Unix()))
+	body = binary.BigEndian.AppendUint32(body, uint32(then.Unix()))
 	digest := sum(crypto.SHA256, content, body[2:7])
 	body = binary.BigEndian.AppendUint64(body, e.PrimaryKey.KeyId)
 	body = append(body, 1, 8, digest[0], digest[1])
