@@ -21,9 +21,12 @@ type progress struct {
 	shown int // characters on the terminal's line
 }
 
+// firstProgress is how long something may take before a log is told how far it is.
+var firstProgress = time.Second
+
 func newProgress(out io.Writer) *progress {
 	p := &progress{out: out, term: isTerminal(out), every: 10 * time.Second}
-	p.last = time.Now().Add(time.Second - p.every) // the first line after a second
+	p.last = time.Now().Add(firstProgress - p.every)
 	if p.term {
 		p.every, p.last = 150*time.Millisecond, time.Time{}
 	}

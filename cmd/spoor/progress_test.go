@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"testing"
-	"time"
 )
 
 // TestProgressLines checks that a log gets a line of progress after a second, and then one now and then. (On a terminal: terminal.txtar.)
@@ -11,7 +10,7 @@ func TestProgressLines(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out)
 	p.say("at once")
-	p.last = p.last.Add(-time.Second) // a second goes by
+	p.last = p.last.Add(-firstProgress) // a second goes by
 	p.say("%d of %d", 1, 2)
 	p.say("too soon")
 	p.last = p.last.Add(-p.every)
