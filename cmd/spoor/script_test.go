@@ -49,6 +49,7 @@ const patience = time.Minute
 //	exits CODE program args…          run it; it must end with just this code
 //	start NAME program args…          start it; its output goes to NAME.out and NAME.err, and its standard input stays open
 //	await FILE PATTERN                wait until the file holds the pattern; its named groups become environment variables
+//	until PATTERN program args…       run it again and again until its output holds the pattern
 //	end NAME [CODE]                   SIGTERM to what start began; it must end with the code, 0 when not said
 //	http [flags] URL                  ask; the body is stdout, status and headers are stderr. -status N wants another answer than 200,
 //	                                  -until N asks until it comes; -data FILE posts; -header 'K: V'; -ca FILE trusts
@@ -66,7 +67,7 @@ func TestScript(t *testing.T) {
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "end": scriptEnd, "http": scriptHTTP,
+			"exits": scriptExits, "start": scriptStart, "await": scriptAwait, "until": scriptUntil, "end": scriptEnd, "http": scriptHTTP,
 			"json": scriptJSON, "pack": scriptPack, "cut": scriptCut, "utf16": scriptUTF16, "unhex": scriptUnhex, "certificate": scriptCertificate, "same": scriptSame,
 			"refusing": scriptRefusing, "sameday": scriptSameDay,
 		},
@@ -167,6 +168,21 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("%s does not hold %s after %s:\n%s", args[0], args[1], patience, b)
+		}
+	}
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 2)
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("it does not come to %s in %s", args[0], patience)
 		}
 	}
 }
