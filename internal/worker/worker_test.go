@@ -64,6 +64,7 @@ func child1(how string) error {
 	if err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(l) // or the collector closes it while this child misbehaves, and the parent sees its end in that
 	in := bufio.NewReader(l)
 	var s setup
 	if err := receive(in, &s); err != nil {
