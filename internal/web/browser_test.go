@@ -33,7 +33,8 @@ import (
 // patience is how long a page, or the browser, may take to come before a test fails; on a machine that has nothing else to do none takes a second.
 const patience = 2 * time.Minute
 
-// startBrowser starts Chromium, with nothing kept of an earlier run, and returns the context that tabs are opened in.
+// startBrowser starts Chromium, with nothing kept of an earlier run, and returns the context that tabs are opened in. chromedp makes its folder, and
+// removes it: not at once, as some of its processes write into it a moment longer.
 func startBrowser(t *testing.T) context.Context {
 	t.Helper()
 	var path string
@@ -46,8 +47,7 @@ func startBrowser(t *testing.T) context.Context {
 	if path == "" {
 		t.Skip("no chromium is installed ('apt-get install chromium')")
 	}
-	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.WSURLReadTimeout(patience)}
+	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun}
 	for _, f := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage"} {
 		flags = append(flags, chromedp.Flag(f, true))
 	}

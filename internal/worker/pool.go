@@ -53,7 +53,7 @@ const (
 const grace = 10 * time.Second
 
 // lastWords is how long a child that broke off may take to end by itself.
-const lastWords = time.Second
+const lastWords = 10 * time.Second
 
 // restarts is how often an inspection goes on in a fresh child, past what the one before died of.
 const restarts = 8
