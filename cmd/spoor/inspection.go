@@ -115,7 +115,7 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	}
 	closeScan := func() {}
 	if o.rules != "" || o.clamd != "" {
-		sc := scan.Config{Rules: o.rules, Clamd: o.clamd, Log: log}
+		sc := scan.Config{Rules: o.rules, Scratch: o.scratch, Clamd: o.clamd, Log: log}
 		if runtime.GOOS == "linux" {
 			sc.Confine = []string{self, "confined"}
 		}
