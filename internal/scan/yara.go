@@ -143,7 +143,7 @@ func (y *yara) scan(ctx context.Context, f *os.File, size int64) ([]intel.Detect
 	}
 	if size <= copied {
 		if p := y.take(); p != nil {
-			found, err := p.scan(ctx, io.NewSectionReader(f, 0, size), size)
+			found, err := p.scan(ctx, f, size)
 			y.put(p, err)
 			if err == nil {
 				return found.told()
@@ -167,7 +167,7 @@ func (y *yara) scan(ctx context.Context, f *os.File, size int64) ([]intel.Detect
 	if p == nil {
 		return nil, nil
 	}
-	found, err := p.scan(ctx, io.NewSectionReader(f, 0, size), size)
+	found, err := p.scan(ctx, f, size)
 	if own != nil {
 		p.kill()
 	} else {
@@ -187,6 +187,7 @@ type process struct {
 	out     *bufio.Reader
 	said    *complaints
 	scratch *os.File // where it reads what it is given; nil when it reads another file
+	buffer  []byte
 	scans   int
 }
 
@@ -251,7 +252,7 @@ func (p *process) kill() {
 // It prints a line a match, in the order of the rules, and nothing when it has read the file; and the C library holds back what does not fill its
 // buffer. So the last rule is one that each file matches, in a namespace whose name is longer than any buffer: when its line has begun, every line before
 // it is here. The end of that line comes before the next file's.
-func (p *process) scan(ctx context.Context, r io.Reader, size int64) (m matches, err error) {
+func (p *process) scan(ctx context.Context, r io.ReaderAt, size int64) (m matches, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
 	defer stop()
 	if p.scratch != nil {
@@ -293,15 +294,21 @@ func (p *process) scan(ctx context.Context, r io.Reader, size int64) (m matches,
 }
 
 // fill lays a file where the process reads it.
-func (p *process) fill(r io.Reader, size int64) error {
-	if _, err := p.scratch.Seek(0, io.SeekStart); err != nil {
-		return err
+func (p *process) fill(r io.ReaderAt, size int64) error {
+	if p.buffer == nil {
+		p.buffer = make([]byte, 64<<10)
 	}
-	n, err := io.Copy(p.scratch, r)
-	if err == nil && n != size {
-		err = io.ErrUnexpectedEOF
+	for at := int64(0); at < size; {
+		n, err := r.ReadAt(p.buffer[:min(int64(len(p.buffer)), size-at)], at)
+		if n == 0 {
+			return cmp.Or(err, io.ErrNoProgress)
+		}
+		if _, err := p.scratch.WriteAt(p.buffer[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
 	}
-	return cmp.Or(err, p.scratch.Truncate(size))
+	return p.scratch.Truncate(size)
 }
 
 // line reads a line, of which it returns the beginning when it is long.

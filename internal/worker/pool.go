@@ -440,6 +440,8 @@ func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error
 	}
 	found := scanned{Detections: []intel.Detection{}}
 	if c.c.Scan != nil {
+		ctx, cancel := context.WithTimeout(ctx, s.Most)
+		defer cancel()
 		d, notes := c.c.Scan(ctx, f, size)
 		found.Detections, found.Notes = append(found.Detections, d...), notes
 	}
