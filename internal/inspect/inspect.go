@@ -51,8 +51,8 @@ type File struct {
 }
 
 // Scanner is asked of every file, the one handed in and each member. level is -1 for the file handed in; of a member, all bytes stand in the
-// scratch of its level. It takes no longer than most, and returns what was detected, and notes of what could not be asked.
-type Scanner func(level int, size int64, most time.Duration) (found []intel.Detection, notes []string, err error)
+// scratch of its level. It returns what was detected, and notes of what could not be asked.
+type Scanner func(level int, size int64) (found []intel.Detection, notes []string, err error)
 
 // Inspector reads one file at a time.
 type Inspector struct {
@@ -118,8 +118,6 @@ type walk struct {
 	root int64 // bytes of the file handed in
 	seen map[intel.Hash]struct{}
 	sum  Summary
-
-	scanned time.Duration // that Scan has taken
 }
 
 // failed is an error of the receiver of observations, which ends everything; others are foreign bytes' own.
@@ -292,14 +290,7 @@ func (w *walk) scan(level int, size int64) ([]intel.Detection, []string, error) 
 			return nil, nil, err
 		}
 	}
-	// Other engines get half of the time: one that hangs shall cost what it would have said, not what is read here.
-	left := w.Limits.Time/2 - w.scanned
-	if left <= 0 {
-		return nil, []string{fmt.Sprintf("other engines not asked: they have taken %s", w.Limits.Time/2)}, nil
-	}
-	began := time.Now()
-	found, notes, err := w.Scan(level, size, left)
-	w.scanned += time.Since(began)
+	found, notes, err := w.Scan(level, size)
 	if err != nil {
 		return nil, nil, &failed{err}
 	}

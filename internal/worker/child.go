@@ -69,8 +69,8 @@ func serve(change func(*inspect.Inspector)) error {
 	}
 	change(i)
 	if s.Scan {
-		i.Scan = func(level int, size int64, most time.Duration) ([]intel.Detection, []string, error) {
-			if err := errors.Join(send(&answer{Scan: &scan{level, size, most}}), out.Flush()); err != nil {
+		i.Scan = func(level int, size int64) ([]intel.Detection, []string, error) {
+			if err := errors.Join(send(&answer{Scan: &scan{level, size}}), out.Flush()); err != nil {
 				return nil, nil, err
 			}
 			var found scanned

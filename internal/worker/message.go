@@ -75,9 +75,8 @@ func readMark(f io.ReaderAt) (m mark, ok bool) {
 
 // scan asks the parent to scan what the child has laid into the scratch of a level; -1 is the file itself.
 type scan struct {
-	Level int           `json:"level"`
-	Size  int64         `json:"size"`
-	Most  time.Duration `json:"most"` // that it may take
+	Level int   `json:"level"`
+	Size  int64 `json:"size"`
 }
 
 // scanned is the answer to a scan.
