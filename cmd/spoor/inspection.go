@@ -115,11 +115,7 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	}
 	closeScan := func() {}
 	if o.rules != "" || o.clamd != "" {
-		sc := scan.Config{Rules: o.rules, Scratch: o.scratch, Clamd: o.clamd, Log: log}
-		if runtime.GOOS == "linux" {
-			sc.Confine = []string{self, "confined"}
-		}
-		s, err := scan.New(sc)
+		s, err := scan.New(scan.Config{Rules: o.rules, Confine: confine(self), Scratch: o.scratch, Clamd: o.clamd, Log: log})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -128,6 +124,14 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	p := worker.NewPool(c)
 	endWatch := watchTrust(log, folder, p)
 	return p, func() { endWatch(); p.Close(); closeScan() }, nil
+}
+
+// confine returns the command that starts a program of the system without rights, where it can be done.
+func confine(self string) []string {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	return []string{self, "confined"}
 }
 
 func leftOut(log *slog.Logger, refused []*intel.Refusal) {

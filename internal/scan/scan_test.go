@@ -78,7 +78,7 @@ func TestYARA(t *testing.T) {
 rule Plain { strings: $a = "marker" condition: $a }
 rule Scored : tag { meta: author = "someone [else], \"quoted\"" score = 80 reference = "https://reports.example/1" strings: $a = "marker" condition: $a }
 rule Weak { meta: score = 40 strings: $a = "marker" condition: $a }
-rule Told { meta: zone = "green" reference = "not a URL" strings: $a = "marker" condition: $a }
+rule Told { meta: zone = "Green" score = 90 reference = "not a URL" strings: $a = "marker" condition: $a }
 rule Several { meta: score = "75" reference = "see https://reports.example/é, http://other.example" strings: $a = "marker" condition: $a }
 rule Other { strings: $a = "absent" condition: $a }`)
 	bad := filepath.Join(dir, "sub", "bad.yara")
@@ -218,6 +218,50 @@ func TestInclude(t *testing.T) {
 	become(t, s, "x", []intel.Detection{{Name: "Before", Method: "yara", Zone: intel.Orange}})
 	put(t, lib, `rule Afterwards { condition: true }`)
 	become(t, s, "x", []intel.Detection{{Name: "Afterwards", Method: "yara", Zone: intel.Orange}})
+}
+
+// TestReload: rules change while files are scanned; each answer is what the rules before or those afterwards say, and none is missing.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	rules := func(n int) {
+		t.Helper()
+		put(t, filepath.Join(dir, "new"), fmt.Sprintf("rule A%d { condition: true } rule B%d { condition: true } // %s", n, n, strings.Repeat("x", n)))
+		if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "a.yar")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules(0)
+	s := newScanner(t, dir)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		f := open(t, "some bytes")
+		wg.Go(func() {
+			for last := 0; ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				found, notes := s.Scan(t.Context(), f, 10)
+				if len(found) != 2 || len(notes) > 0 {
+					t.Errorf("%v %q", found, notes)
+					return
+				}
+				n, err := strconv.Atoi(found[0].Name[1:])
+				if err != nil || n < last || found[1].Name != "B"+found[0].Name[1:] {
+					t.Errorf("%v after rules %d", found, last)
+				}
+				last = n
+			}
+		})
+	}
+	for n := 1; n <= 5; n++ {
+		rules(n)
+		become(t, s, "x", []intel.Detection{{Name: fmt.Sprint("A", n), Method: "yara", Zone: intel.Orange}, {Name: fmt.Sprint("B", n), Method: "yara", Zone: intel.Orange}})
+	}
+	close(stop)
+	wg.Wait()
 }
 
 // TestManyRules: thousands of files, of which some are wrong, are compiled within the time of a test.

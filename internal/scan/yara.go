@@ -110,12 +110,14 @@ func (y *yara) drain() {
 	y.idle = nil
 }
 
-// take returns a process that has nothing to do, nil when there is none.
+// take returns a process that has nothing to do, nil when there is none with the rules as they are now.
 func (y *yara) take() *process {
+	y.rules.mu.RLock()
+	defer y.rules.mu.RUnlock()
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if len(y.idle) == 0 {
-		return nil
+	if len(y.idle) == 0 || y.idle[len(y.idle)-1].rules != y.rules.compiled {
+		return nil // others are about to be drained
 	}
 	p := y.idle[len(y.idle)-1]
 	y.idle = y.idle[:len(y.idle)-1]
@@ -125,7 +127,7 @@ func (y *yara) take() *process {
 // put takes a process back, of whose last scan err came. One that has failed, that has read enough or that has other rules than there are now is ended.
 func (y *yara) put(p *process, err error) {
 	y.rules.mu.RLock()
-	defer y.rules.mu.RUnlock() // so that the rules change before this or drain it afterwards
+	defer y.rules.mu.RUnlock() // so that the rules change before this, or what is put back is drained afterwards
 	if err != nil || p.scans >= fresh || p.rules != y.rules.compiled {
 		p.kill()
 		return
@@ -379,7 +381,7 @@ func match(line string) (d intel.Detection, ok bool) {
 		}
 	}
 	var z intel.Zone
-	if values["zone"] != "" && z.UnmarshalText([]byte(values["zone"])) == nil {
+	if values["zone"] != "" && z.UnmarshalText([]byte(strings.ToLower(values["zone"]))) == nil {
 		d.Zone = z
 	}
 	// Some name several addresses in one text.
