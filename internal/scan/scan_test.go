@@ -267,19 +267,19 @@ func TestReload(t *testing.T) {
 // TestManyRules: thousands of files, of which some are wrong, are compiled within the time of a test.
 func TestManyRules(t *testing.T) {
 	dir := t.TempDir()
-	const n = 2000
+	const n = 1500
 	for i := range n {
 		text := fmt.Sprintf(`rule R%d { strings: $a = "marker %d " condition: $a }`, i, i)
-		if i%800 == 17 {
+		if i%600 == 17 {
 			text = "rule {"
 		}
 		put(t, filepath.Join(dir, fmt.Sprintf("%04d.yar", i)), text)
 	}
 	s := newScanner(t, dir)
-	if used, wrong := s.Rules(); used != n-3 || len(wrong) != 3 || wrong[filepath.Join(dir, "0817.yar")] == "" {
+	if used, wrong := s.Rules(); used != n-3 || len(wrong) != 3 || wrong[filepath.Join(dir, "0617.yar")] == "" {
 		t.Errorf("%d used, wrong: %v", used, wrong)
 	}
-	if diff := cmp.Diff([]intel.Detection{{Name: "R1999", Method: "yara", Zone: intel.Orange}}, ask(t, s, "marker 1999 marker 17 ")); diff != "" {
+	if diff := cmp.Diff([]intel.Detection{{Name: "R1499", Method: "yara", Zone: intel.Orange}}, ask(t, s, "marker 1499 marker 17 ")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -357,7 +357,7 @@ rule Last { strings: $a = /z.{0,3}$/ condition: $a }
 	if matched < 250 {
 		t.Fatalf("only %d matches", matched)
 	}
-	const at, rounds = 4, 10 // more files for each process than it reads
+	const at, rounds = 4, 3
 	var wg sync.WaitGroup
 	for k := range at {
 		wg.Go(func() {
@@ -408,6 +408,23 @@ rule Last { strings: $a = /z.{0,3}$/ condition: $a }
 		if info, err := p.scratch.Stat(); err != nil || info.Size() > 1<<20 {
 			t.Errorf("%v, %v: room is kept", info, err)
 		}
+	}
+}
+
+// TestFresh: a process is replaced when it has read its share, and one after another reads all.
+func TestFresh(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a.yar"), `rule A { condition: true }`)
+	s := newScanner(t, dir)
+	f := open(t, "x")
+	first := s.yara.idle[0]
+	for k := range fresh + 1 {
+		if found, notes := s.Scan(t.Context(), f, 1); len(found) != 1 || len(notes) > 0 {
+			t.Fatalf("%d: %v %q", k, found, notes)
+		}
+	}
+	if len(s.yara.idle) != 1 || s.yara.idle[0] == first || first.scans != fresh {
+		t.Errorf("%d processes; the first has read %d files", len(s.yara.idle), first.scans)
 	}
 }
 
