@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -484,6 +485,33 @@ rule Marker { strings: $a = "marker" condition: $a }`)
 	}
 }
 
+// TestSlowRules: rules that do not come to an end with any file are no reason not to start.
+func TestSlowRules(t *testing.T) {
+	before := tryTime
+	t.Cleanup(func() { tryTime = before })
+	tryTime = 200 * time.Millisecond
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a.yar"), `rule Slow { condition: for all i in (1..0x7fffffffffff) : (i > 0) }`)
+	s := newScanner(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if found, notes := s.Scan(ctx, open(t, "x"), 1); len(found) != 0 || len(notes) != 1 || !strings.HasPrefix(notes[0], "yara: no answer within ") {
+		t.Errorf("%v %q", found, notes)
+	}
+	put(t, filepath.Join(dir, "a.yar"), `rule Quick { condition: true }`)
+	for end := time.Now().Add(time.Minute); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		found, _ := s.Scan(ctx, open(t, "x"), 1)
+		cancel()
+		if len(found) == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("they stay")
+		}
+	}
+}
+
 // children returns this process's children that run yara.
 func children(t *testing.T) (pids []int) {
 	t.Helper()
@@ -562,6 +590,43 @@ func TestClamd(t *testing.T) {
 	found, notes := s.Scan(ctx, open(t, "x"), 1)
 	if len(found) != 0 || len(notes) != 1 || !strings.HasPrefix(notes[0], "clamav: not asked: ") {
 		t.Errorf("clamd is gone: %v %q", found, notes)
+	}
+}
+
+// TestClamdDown: a clamd that cannot be reached is not tried again for each file.
+func TestClamdDown(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	c := newClamd(socket)
+	f := open(t, "x")
+	if _, err := c.scan(t.Context(), f, 1); err == nil {
+		t.Fatal("nobody is there")
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	went := make(chan struct{}, 2)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			went <- struct{}{}
+			conn.Close()
+		}
+	}()
+	if _, err := c.scan(t.Context(), f, 1); err == nil || !strings.HasPrefix(err.Error(), "not asked: dial unix ") {
+		t.Errorf("%v", err)
+	}
+	c.down = time.Now().Add(-downTime)
+	if _, err := c.scan(t.Context(), f, 1); err == nil || !strings.HasPrefix(err.Error(), "no answer: ") {
+		t.Errorf("%v", err)
+	}
+	<-went
+	if len(went) > 0 {
+		t.Error("it was tried while it was known to be down")
 	}
 }
 

@@ -10,11 +10,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"spoor/internal/intel"
 )
@@ -40,6 +42,9 @@ const (
 	maxOutput  = 64 << 20 // of one file
 	maxMatches = 200      // detections of one file
 )
+
+// tryTime is how long the rules may take for a byte, when they are tried at first, without a warning.
+var tryTime = 20 * time.Second
 
 // What a process finds open.
 const (
@@ -77,12 +82,16 @@ func newYARA(c *Config) (*yara, error) {
 	}()
 	y.end = func() { cancel(); <-watched }
 	// What cannot be started now would cost each file a note.
-	trying, done := context.WithTimeout(ctx, scanTime)
+	trying, done := context.WithTimeout(ctx, tryTime)
 	defer done()
 	p, err := y.start(nil)
 	if err == nil && p != nil {
 		_, err = p.scan(trying, strings.NewReader("."), 1)
 		y.put(p, err)
+		if err != nil && trying.Err() != nil {
+			c.Log.Warn("the YARA rules take long for a file of one byte", "folder", c.Rules, "at_least", tryTime)
+			err = nil
+		}
 	}
 	if err != nil {
 		y.close()
@@ -364,13 +373,16 @@ func (m *matches) told() ([]intel.Detection, error) {
 	return m.found, nil
 }
 
+// identifier is what a rule can be called.
+var identifier = regexp.MustCompile(`^[A-Za-z_]\w{0,127}$`)
+
 // match reads what is printed of a match: "RULE [name=value,…] TARGET".
 func match(line string) (d intel.Detection, ok bool) {
 	rule, meta, ok := strings.Cut(line, " ")
-	if !ok || rule == "" || !strings.HasPrefix(meta, "[") {
+	if !ok || !identifier.MatchString(rule) || !strings.HasPrefix(meta, "[") {
 		return d, false
 	}
-	d = intel.Detection{Name: strings.ToValidUTF8(rule, "\uFFFD"), Method: "yara", Zone: intel.Orange}
+	d = intel.Detection{Name: rule, Method: "yara", Zone: intel.Orange}
 	values := metaOf(meta)
 	if score, err := strconv.Atoi(values["score"]); err == nil {
 		switch {
@@ -401,7 +413,7 @@ func metaOf(s string) map[string]string {
 	values := map[string]string{}
 	s = strings.TrimPrefix(s, "[")
 	for s != "" && s[0] != ']' {
-		name, rest, ok := strings.Cut(s, "=")
+		key, rest, ok := strings.Cut(s, "=")
 		if !ok {
 			break
 		}
@@ -415,9 +427,9 @@ func metaOf(s string) map[string]string {
 			}
 			value, rest = rest[:end], rest[end:]
 		}
-		name = strings.TrimSpace(name) // a number has a blank before its sign of equality
-		if _, again := values[name]; !again {
-			values[name] = value
+		key = strings.TrimSpace(key) // a number has a blank before its sign of equality
+		if _, again := values[key]; !again {
+			values[key] = value
 		}
 		s = strings.TrimPrefix(rest, ",")
 	}

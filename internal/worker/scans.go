@@ -13,6 +13,9 @@ import (
 // maxAnswers bounds the bytes of the answers to one inspection's scans that are kept; 250,000 members of which nothing is said take 8 MiB.
 const maxAnswers = 16 << 20
 
+// scanShare is which part of an inspection's time other engines get: one that hangs shall cost what it would have said, not what is read here.
+var scanShare time.Duration = 2
+
 // scans are what other engines have said in one inspection. A child that takes another's place asks the same in the same order, and is answered as that one
 // was: so it tells as much before it goes on, and nothing is read twice.
 type scans struct {
@@ -42,15 +45,14 @@ func (c *child) scan(ctx context.Context, i *inspection, s *scan) error {
 		return err
 	}
 	found := scanned{Detections: []intel.Detection{}}
-	// Other engines get half of the time: one that hangs shall cost what it would have said, not what is read here.
-	most := c.c.Limits.Time / 2
+	most := c.c.Limits.Time / scanShare
 	switch left := most - i.said.took; {
 	case c.c.Scan == nil:
 	case left <= 0:
 		found.Notes = []string{fmt.Sprintf("other engines not asked: they have taken %s of this inspection", most)}
 	default:
+		began := time.Now() // before the timeout is: who takes all has nothing left
 		asking, cancel := context.WithTimeout(ctx, left)
-		began := time.Now()
 		d, notes := c.c.Scan(asking, f, size)
 		i.said.took += time.Since(began)
 		cancel()
