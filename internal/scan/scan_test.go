@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/intel"
+	"spoor/internal/realdata"
 )
 
 func need(t *testing.T, program, pack string) {
@@ -409,6 +411,67 @@ rule Last { strings: $a = /z.{0,3}$/ condition: $a }
 		if info, err := p.scratch.Stat(); err != nil || info.Size() > 1<<20 {
 			t.Errorf("%v, %v: room is kept", info, err)
 		}
+	}
+}
+
+// TestRealRules: the rules of two publishers, and what yara itself says of their own sources, which hold many of their texts, and of programs.
+func TestRealRules(t *testing.T) {
+	need(t, "yarac", "yara")
+	dir := realdata.Path(t, "feeds", "signature-base", "yara")
+	s := newScanner(t, dir)
+	sources, err := filepath.Glob(filepath.Join(dir, "*.yar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used, wrong := s.Rules(); used != len(sources) || len(wrong) > 0 {
+		t.Errorf("%d used of %d, wrong: %v", used, len(sources), wrong)
+	}
+	line := []string{"-w", "--scan-list"}
+	for _, name := range externals {
+		line = append(line, "-d", name+"=")
+	}
+	for i, name := range sources {
+		line = append(line, fmt.Sprintf("n%d:%s", i, name))
+	}
+	programs, err := filepath.Glob("/usr/bin/[a-m]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := append(slices.Clone(sources), programs[:min(len(programs), 100)]...)
+	list := filepath.Join(t.TempDir(), "list")
+	put(t, list, strings.Join(files, "\n"))
+	out, err := exec.Command("yara", append(line, "-p", "1", list)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := map[string][]string{}, map[string][]string{}
+	for text := range strings.Lines(string(out)) {
+		rule, name, _ := strings.Cut(strings.TrimSpace(text), " ")
+		want[name] = append(want[name], rule)
+	}
+	if len(want) < 20 {
+		t.Fatalf("only %d files match", len(want))
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, notes := s.Scan(t.Context(), f, info.Size())
+		f.Close()
+		if len(notes) > 0 {
+			t.Errorf("%s: %q", name, notes)
+		}
+		for _, d := range found {
+			got[name] = append(got[name], d.Name)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-yara +got):\n%s", diff)
 	}
 }
 
