@@ -54,7 +54,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
 	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
 	f.StringVar(&o.peid, "peid", "", "recognise packers also by the signatures in `FILE`, a database of PEiD such as userdb.txt")
-	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; needs Debian's package yara")
+	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; on Linux, with Debian's package yara")
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
 	_ = cmd.MarkFlagDirname("yara")
