@@ -28,6 +28,7 @@ type rules struct {
 
 	includes map[string]includes // of each file, as it was when it was read; used by one goroutine at a time
 	looked   map[string]stamp    // at the last look
+	lost     bool                // the folder could not be read at the last look
 
 	mu       sync.RWMutex
 	files    map[string]stamp  // as they were when they were compiled
@@ -63,6 +64,7 @@ const (
 	siftTime    = 10 * time.Minute      // to find the files that are wrong
 	maxRules    = 10_000                // files
 	maxPaths    = 1 << 20               // bytes of their paths: what a program may be started with is bounded
+	maxTold     = 100                   // of those left out
 	maxSource   = 64 << 20              // of a file that is looked through for includes
 )
 
@@ -106,7 +108,15 @@ func (r *rules) watch(ctx context.Context, told func()) {
 
 // again compiles the rules if they have changed, and are what they were at the last look.
 func (r *rules) again(ctx context.Context, told func()) {
-	paths, files, wrong := r.look()
+	paths, files, wrong, err := r.look()
+	if err != nil {
+		if !r.lost {
+			r.log.Error("reading the YARA rules; those compiled before stay", "folder", r.dir, "reason", reason(err))
+		}
+		r.lost = true
+		return
+	}
+	r.lost = false
 	settled := maps.Equal(files, r.looked)
 	r.looked = files
 	r.mu.RLock()
@@ -117,12 +127,16 @@ func (r *rules) again(ctx context.Context, told func()) {
 	}
 }
 
-// look returns the files of rules, the stamps of these and of all that they include, and what is wrong with those that cannot be read.
-func (r *rules) look() (paths []string, files map[string]stamp, wrong map[string]string) {
+// look returns the files of rules, the stamps of these and of all that they include, and what is wrong with those that cannot be read. It fails when the
+// folder itself cannot be read.
+func (r *rules) look() (paths []string, files map[string]stamp, wrong map[string]string, err error) {
 	files, wrong = map[string]stamp{}, map[string]string{}
 	size := 0
-	_ = filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
+			if path == r.dir {
+				return err
+			}
 			wrong[path] = reason(err)
 			files[path] = stamp{} // to be told once, not at each look
 			return nil
@@ -152,6 +166,15 @@ func (r *rules) look() (paths []string, files map[string]stamp, wrong map[string
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// What another yarac has compiled is of no use to yara.
+	if program, err := exec.LookPath("yarac"); err == nil {
+		if info, err := os.Stat(program); err == nil {
+			files[program] = stamp{info.Size(), info.ModTime()}
+		}
+	}
 	slices.Sort(paths)
 	// What a file includes may be anywhere, and may include more.
 	for left := slices.Clone(paths); len(left) > 0 && len(files) < 2*maxRules; {
@@ -173,7 +196,7 @@ func (r *rules) look() (paths []string, files map[string]stamp, wrong map[string
 		}
 	}
 	maps.DeleteFunc(r.includes, func(path string, _ includes) bool { _, ok := files[path]; return !ok })
-	return paths, files, wrong
+	return paths, files, wrong, nil
 }
 
 var include = regexp.MustCompile(`(?m)^\s*include\s+"([^"\n]+)"`)
@@ -217,7 +240,11 @@ func (r *rules) compile(ctx context.Context, paths []string, files map[string]st
 		}
 		return false
 	}
-	for _, path := range slices.Sorted(maps.Keys(wrong)) {
+	for k, path := range slices.Sorted(maps.Keys(wrong)) {
+		if k == maxTold {
+			r.log.Warn("left out of the YARA rules, and not told one by one", "files", len(wrong)-maxTold)
+			break
+		}
 		r.log.Warn("left out of the YARA rules", "file", path, "reason", wrong[path])
 	}
 	r.mu.Lock()

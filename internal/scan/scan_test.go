@@ -267,6 +267,28 @@ func TestReload(t *testing.T) {
 	wg.Wait()
 }
 
+// TestFolderLost: while the folder cannot be read, the rules stay.
+func TestFolderLost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "rules")
+	rules := func(name string) {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, "a.yar"), fmt.Sprintf(`rule %s { condition: true }`, name))
+	}
+	rules("Before")
+	s := newScanner(t, dir)
+	if err := os.Rename(dir, dir+" elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * lookEvery) // a wrong one would be quicker
+	if diff := cmp.Diff([]intel.Detection{{Name: "Before", Method: "yara", Zone: intel.Orange}}, ask(t, s, "x")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	rules("Afterwards")
+	become(t, s, "x", []intel.Detection{{Name: "Afterwards", Method: "yara", Zone: intel.Orange}})
+}
+
 // TestManyRules: thousands of files, of which some are wrong, are compiled within the time of a test.
 func TestManyRules(t *testing.T) {
 	dir := t.TempDir()

@@ -72,7 +72,11 @@ func newYARA(c *Config) (*yara, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	paths, files, wrong := y.rules.look()
+	paths, files, wrong, err := y.rules.look()
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("reading the rules: %w", err)
+	}
 	y.rules.looked = files
 	y.rules.compile(ctx, paths, files, wrong)
 	watched := make(chan struct{})
