@@ -50,7 +50,7 @@ Exit codes: 0 every target reached; 3 some missed; 2 misuse; 1 failure.`,
 			if err != nil {
 				return fmt.Errorf("finding this program: %w", err)
 			}
-			o.Worker = []string{self, "worker"}
+			o.Worker, o.Confine = []string{self, "worker"}, confine(self)
 			o.Serve = serveApart
 			o.Import = func(ctx context.Context, dir string, in bench.Input) (err error) {
 				s, err := openStore(dir, quiet())

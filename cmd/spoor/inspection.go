@@ -54,7 +54,7 @@ func (o *inspection) flags(cmd *cobra.Command) {
 	f.StringVar(&o.scratch, "scratch", "", "`DIR`ectory for large members while they are read (the system's for temporary files)")
 	f.StringVar(&o.passwords, "passwords", "", "try the passwords in `FILE`, one a line, on encrypted archives, before the usual ones (infected, …)")
 	f.StringVar(&o.peid, "peid", "", "recognise packers also by the signatures in `FILE`, a database of PEiD such as userdb.txt")
-	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; needs Debian's package yara")
+	f.StringVar(&o.rules, "yara", "", "match the YARA rules in `DIR`, *.yar and *.yara, against every file and member; on Linux, with Debian's package yara")
 	f.StringVar(&o.clamd, "clamd", "", "have ClamAV scan every file and member: `ADDRESS` of clamd, a path of its socket or HOST:PORT")
 	_ = cmd.MarkFlagDirname("scratch")
 	_ = cmd.MarkFlagDirname("yara")
@@ -115,11 +115,7 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	}
 	closeScan := func() {}
 	if o.rules != "" || o.clamd != "" {
-		sc := scan.Config{Rules: o.rules, Clamd: o.clamd, Log: log}
-		if runtime.GOOS == "linux" {
-			sc.Confine = []string{self, "confined"}
-		}
-		s, err := scan.New(sc)
+		s, err := scan.New(scan.Config{Rules: o.rules, Confine: confine(self), Scratch: o.scratch, Clamd: o.clamd, Log: log})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -128,6 +124,14 @@ func (o *inspection) pool(log *slog.Logger) (_ *worker.Pool, end func(), _ error
 	p := worker.NewPool(c)
 	endWatch := watchTrust(log, folder, p)
 	return p, func() { endWatch(); p.Close(); closeScan() }, nil
+}
+
+// confine returns the command that starts a program of the system without rights, where it can be done.
+func confine(self string) []string {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	return []string{self, "confined"}
 }
 
 func leftOut(log *slog.Logger, refused []*intel.Refusal) {

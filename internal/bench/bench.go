@@ -40,6 +40,8 @@ type Options struct {
 	StoreDir func(dir string) string
 	// Worker starts a process that inspects files.
 	Worker []string
+	// Confine starts a program of the system without rights, as the server does; empty where that cannot be.
+	Confine []string
 	// Serve starts a server on a new data directory below dir; may be nil.
 	Serve func(ctx context.Context, dir string) (*Served, error)
 	// Formats are the names of the formats that Import reads.

@@ -27,7 +27,7 @@ import (
 // inspecting measures the reading of files: hashing, programs, and packages made of this machine's own files.
 func inspecting(ctx context.Context, o *Options, dir string) ([]Result, error) {
 	var all []Result
-	for _, part := range []func(context.Context, *Options, string) ([]Result, error){hashing, programs, packages} {
+	for _, part := range []func(context.Context, *Options, string) ([]Result, error){hashing, programs, packages, scanning} {
 		rs, err := part(ctx, o, dir)
 		all = append(all, rs...)
 		if err != nil {
@@ -63,13 +63,18 @@ func hashing(_ context.Context, o *Options, _ string) ([]Result, error) {
 // inspectAll inspects files, as many at once as there are workers, and returns how long it took, how many members were found, and the most memory that a
 // worker had.
 func inspectAll(ctx context.Context, o *Options, files []string, workers int) (took time.Duration, members int, memory int64, err error) {
-	p := worker.NewPool(worker.Config{Command: o.Worker, Workers: workers, Scratch: filepath.Dir(files[0])})
+	return inspectWith(ctx, worker.Config{Command: o.Worker, Workers: workers, Scratch: filepath.Dir(files[0])}, files)
+}
+
+// inspectWith is inspectAll by a pool that works in a certain way.
+func inspectWith(ctx context.Context, c worker.Config, files []string) (took time.Duration, members int, memory int64, err error) {
+	p := worker.NewPool(c)
 	defer p.Close()
 	next := make(chan string)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	start := time.Now()
-	for range workers {
+	for range c.Workers {
 		wg.Go(func() {
 			for name := range next {
 				f, openErr := os.Open(name)

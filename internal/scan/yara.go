@@ -1,17 +1,17 @@
 package scan
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"maps"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,256 +21,488 @@ import (
 	"spoor/internal/intel"
 )
 
-// yara holds a folder's rules, compiled. They are compiled anew when a file of them changes.
+// yara matches a folder's rules, by processes that read one file after another: to start one takes a hundred times as long as to read a small file.
 type yara struct {
-	dir     string
+	rules   *rules
+	program string
 	confine []string
-	log     *slog.Logger
-	temp    string // of what is compiled
+	scratch string
+	end     func() // of the watch over the rules
 
-	mu      sync.Mutex
-	looked  time.Time
-	files   map[string]stamp  // as they were when compiled
-	wrong   map[string]string // path to what is wrong with it
-	used    int
-	current string // the compiled rules, "" when there are none
-	serial  int
-}
-
-// stamp tells whether a file changed.
-type stamp struct {
-	size int64
-	time time.Time
+	mu   sync.Mutex
+	idle []*process // at most as many as there have been scans at once
 }
 
 const (
-	lookEvery   = 5 * time.Second // at the folder, at most
-	compileTime = time.Minute
-	maxRules    = 10_000 // files
-	maxOutput   = 1 << 20
-	maxMatches  = 200 // detections of one file
+	// copied is the size up to which a file is copied to where a process reads it. A larger one has a process of its own: it takes longer to read than
+	// that takes to start, and no room is needed for it.
+	copied     = 16 << 20
+	fresh      = 1000     // files until a process is replaced, as those of internal/worker are
+	maxLine    = 64 << 10 // of a line that tells a match; the rest of its meta is not looked at
+	maxOutput  = 64 << 20 // of one file
+	maxMatches = 200      // detections of one file
 )
 
-func newYARA(dir string, confine []string, log *slog.Logger) (*yara, error) {
-	for _, program := range []string{"yara", "yarac"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("the rules of %s need the programs yara and yarac (Debian's package yara): %w", dir, err)
+// tryTime is how long the rules may take for a byte, when they are tried at first, without a warning.
+var tryTime = 20 * time.Second
+
+// What a process finds open.
+const (
+	list   = "/proc/self/fd/0" // a pipe: a line of it is a file to be read
+	target = "/proc/self/fd/3" // the file
+	loaded = "/proc/self/fd/4" // the compiled rules
+)
+
+// endMark stands, again and again, behind the mark of the namespace whose rule is matched last, by every file.
+const endMark = "="
+
+func newYARA(c *Config) (*yara, error) {
+	if runtime.GOOS != "linux" {
+		return nil, errors.New("YARA rules are matched on Linux only")
+	}
+	y := &yara{confine: c.Confine, scratch: c.Scratch}
+	for _, program := range []string{"yarac", "yara"} {
+		var err error
+		if y.program, err = exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("the rules of %s need the programs yara and yarac (Debian's package yara): %w", c.Rules, err)
 		}
 	}
-	if _, err := os.ReadDir(dir); err != nil {
+	var err error
+	if y.rules, err = newRules(c.Rules, c.Log); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	paths, files, wrong, err := y.rules.look()
+	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("reading the rules: %w", err)
 	}
-	temp, err := os.MkdirTemp("", "spoor-yara-")
-	if err != nil {
-		return nil, fmt.Errorf("compiling the rules: %w", err)
+	y.rules.looked = files
+	y.rules.compile(ctx, paths, files, wrong)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		y.rules.watch(ctx, y.drain)
+	}()
+	y.end = func() { cancel(); <-watched }
+	// What cannot be started now would cost each file a note.
+	trying, done := context.WithTimeout(ctx, tryTime)
+	defer done()
+	p, err := y.start(nil)
+	if err == nil && p != nil {
+		_, err = p.scan(trying, strings.NewReader("."), 1)
+		y.put(p, err)
+		if err != nil && trying.Err() != nil {
+			c.Log.Warn("the YARA rules take long for a file of one byte", "folder", c.Rules, "at_least", tryTime)
+			err = nil
+		}
 	}
-	y := &yara{dir: dir, confine: confine, log: log, temp: temp, files: map[string]stamp{}, wrong: map[string]string{}}
-	y.rules(context.Background())
+	if err != nil {
+		y.close()
+		return nil, fmt.Errorf("trying the YARA rules: %w", err)
+	}
 	return y, nil
 }
 
-func (y *yara) close() { _ = os.RemoveAll(y.temp) }
+func (y *yara) close() {
+	y.end()
+	y.drain()
+	y.rules.mu.Lock()
+	defer y.rules.mu.Unlock()
+	y.rules.compiled.close()
+	y.rules.compiled = nil
+}
 
-func (y *yara) state() (int, map[string]string) {
+// drain ends the processes that have nothing to do.
+func (y *yara) drain() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.used, maps.Clone(y.wrong)
+	for _, p := range y.idle {
+		p.kill()
+	}
+	y.idle = nil
 }
 
-// rules returns the compiled rules as they stand now, "" when there are none.
-func (y *yara) rules(ctx context.Context) string {
+// take returns a process that has nothing to do, nil when there is none with the rules as they are now.
+func (y *yara) take() *process {
+	y.rules.mu.RLock()
+	defer y.rules.mu.RUnlock()
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if time.Since(y.looked) < lookEvery {
-		return y.current
+	if len(y.idle) == 0 || y.idle[len(y.idle)-1].rules != y.rules.compiled {
+		return nil // others are about to be drained
 	}
-	y.looked = time.Now()
-	files := map[string]stamp{}
-	err := filepath.WalkDir(y.dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if ext := strings.ToLower(filepath.Ext(path)); e.IsDir() || ext != ".yar" && ext != ".yara" {
-			return nil
-		}
-		info, err := os.Stat(path) // also by a link
-		if err != nil || !info.Mode().IsRegular() {
-			return nil
-		}
-		if len(files) < maxRules {
-			files[path] = stamp{info.Size(), info.ModTime()}
-		}
-		return nil
-	})
-	if err != nil {
-		y.log.Error("reading the YARA rules; those read before stay", "folder", y.dir, "error", err)
-		return y.current
-	}
-	if maps.Equal(files, y.files) {
-		return y.current
-	}
-	y.compile(ctx, files)
-	return y.current
+	p := y.idle[len(y.idle)-1]
+	y.idle = y.idle[:len(y.idle)-1]
+	return p
 }
 
-// compile compiles each file by itself, to know the bad ones, and then the good ones together.
-func (y *yara) compile(ctx context.Context, files map[string]stamp) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), compileTime)
-	defer cancel()
-	wrong := map[string]string{}
-	var good []string
-	probe := filepath.Join(y.temp, "probe")
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if y.files[path] == files[path] && y.wrong[path] == "" { // it was good before
-			good = append(good, path)
-			continue
-		}
-		if err := yarac(ctx, probe, path); err != nil {
-			wrong[path] = err.Error()
-			y.log.Warn("a file of YARA rules is left out", "file", path, "reason", err)
-			continue
-		}
-		good = append(good, path)
+// put takes a process back, of whose last scan err came. One that has failed, that has read enough or that has other rules than there are now is ended.
+func (y *yara) put(p *process, err error) {
+	y.rules.mu.RLock()
+	defer y.rules.mu.RUnlock() // so that the rules change before this, or what is put back is drained afterwards
+	if err != nil || p.scans >= fresh || p.rules != y.rules.compiled {
+		p.kill()
+		return
 	}
-	y.serial++
-	next := filepath.Join(y.temp, fmt.Sprintf("rules-%d", y.serial))
-	arguments := make([]string, len(good))
-	for i, path := range good {
-		arguments[i] = fmt.Sprintf("f%d:%s", i, path) // a namespace a file, so that names may repeat
-	}
-	if len(good) > 0 {
-		if err := yarac(ctx, next, arguments...); err != nil {
-			y.log.Error("the YARA rules do not compile together; those compiled before stay", "reason", err)
-			y.files, y.wrong = files, wrong
-			return
-		}
-	} else {
-		next = ""
-	}
-	if y.current != "" {
-		old := y.current
-		time.AfterFunc(2*scanTime, func() { _ = os.Remove(old) }) // scans under way read it
-	}
-	y.files, y.wrong, y.used, y.current = files, wrong, len(good), next
-	y.log.Info("YARA rules compiled", "files", len(good), "left_out", len(wrong))
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.idle = append(y.idle, p)
 }
 
-func yarac(ctx context.Context, into string, from ...string) error {
-	out, err := exec.CommandContext(ctx, "yarac", append(append([]string{"-w"}, from...), into)...).CombinedOutput()
-	if err == nil {
-		return nil
-	}
-	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return errors.New(strings.ToValidUTF8(cmp.Or(first, err.Error()), "\uFFFD"))
-}
-
-// scan matches the rules against a file, in a program of its own without rights.
+// scan matches the rules against a file. What a process that has read others fails at is tried again by a new one, whose word counts: so the answer is
+// that of a process which reads nothing else.
 func (y *yara) scan(ctx context.Context, f *os.File, size int64) ([]intel.Detection, error) {
-	rules := y.rules(ctx)
-	if rules == "" || size == 0 {
+	if size == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, scanTime)
-	defer cancel()
-	const target = "/proc/self/fd/3" // the first of the extra files
-	program, err := exec.LookPath("yara")
+	if size <= copied {
+		if p := y.take(); p != nil {
+			found, err := p.scan(ctx, f, size)
+			y.put(p, err)
+			if err == nil {
+				return found.told()
+			}
+			if ctx.Err() != nil {
+				return nil, err
+			}
+		}
+	}
+	var own *os.File
+	if size > copied {
+		if _, err := f.Stat(); err != nil { // it would read something else in its place
+			return nil, fmt.Errorf("not asked: %w", err)
+		}
+		own = f
+	}
+	p, err := y.start(own)
+	if err != nil {
+		return nil, fmt.Errorf("not asked: %w", err)
+	}
+	if p == nil {
+		return nil, nil
+	}
+	found, err := p.scan(ctx, f, size)
+	if own != nil {
+		p.kill()
+	} else {
+		y.put(p, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no answer: %w", err)
+	}
+	return found.told()
+}
+
+// process is a yara that waits for files to read.
+type process struct {
+	rules   *compiled
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	said    *complaints
+	scratch *os.File // where it reads what it is given; nil when it reads another file
+	buffer  []byte
+	scans   int
+}
+
+// start starts a process that reads f, or, when that is nil, what it is given. It returns nil when there are no rules.
+func (y *yara) start(f *os.File) (_ *process, err error) {
+	y.rules.mu.RLock()
+	defer y.rules.mu.RUnlock() // the rules stay open
+	if y.rules.compiled == nil {
+		return nil, nil
+	}
+	p := &process{rules: y.rules.compiled}
+	defer func() {
+		if err != nil && p.scratch != nil {
+			p.scratch.Close()
+		}
+	}()
+	if f == nil {
+		if p.scratch, err = os.CreateTemp(y.scratch, "spoor-yara-"); err != nil {
+			return nil, err
+		}
+		f, err = os.Open(p.scratch.Name()) // to be read only
+		_ = os.Remove(p.scratch.Name())
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+	}
+	line := []string{y.program, "-C", "-w", "-m", "-e", "-p", "1", "--scan-list", loaded, list}
+	if len(y.confine) > 0 {
+		line = slices.Concat(y.confine, []string{target, loaded, "--"}, line)
+	}
+	p.cmd = exec.Command(line[0], line[1:]...)
+	if len(y.confine) > 0 {
+		p.cmd.Args[0] = os.Args[0]
+	}
+	p.cmd.Env = []string{}
+	p.cmd.ExtraFiles = []*os.File{f, p.rules.file}
+	p.said = &complaints{process: p, bounded: bounded{most: 16 << 10}}
+	p.cmd.Stderr = p.said
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	line := []string{program, "-C", "-w", "-m", "--timeout=" + strconv.Itoa(int(scanTime.Seconds())), rules, target}
-	if len(y.confine) > 0 {
-		line = slices.Concat(y.confine, []string{rules, target, "--"}, line)
-	}
-	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	if len(y.confine) > 0 {
-		cmd.Args[0] = os.Args[0]
-	}
-	cmd.Env = []string{}
-	cmd.ExtraFiles = []*os.File{f}
-	var said, wrong bounded
-	cmd.Stdout, cmd.Stderr = &said, &wrong
-	if err := cmd.Run(); err != nil {
-		first, _, _ := strings.Cut(strings.TrimSpace(wrong.String()), "\n")
-		return nil, errors.New(strings.ToValidUTF8(cmp.Or(first, err.Error()), "\uFFFD"))
-	}
-	return matches(said.String(), target), nil
+	p.out = bufio.NewReaderSize(out, maxLine)
+	return p, p.cmd.Start()
 }
 
-// matches reads what yara prints: a line a match, "RULE [name=value,…] TARGET". A text in it may hold anything but a line break.
-func matches(said, target string) (found []intel.Detection) {
-	for line := range strings.Lines(said) {
-		line = strings.TrimSuffix(strings.TrimRight(line, "\r\n"), " "+target)
-		rule, meta, ok := strings.Cut(line, " ")
-		if !ok || rule == "" || !strings.HasPrefix(meta, "[") {
-			continue
+// kill ends a process, whatever it is at.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only when it has ended
+	_ = p.cmd.Wait()
+	if p.scratch != nil {
+		p.scratch.Close()
+	}
+}
+
+// scan has the process read a file, whose bytes r has when the process does not read it where it is. After an error it is of no more use.
+//
+// It prints a line a match, in the order of the rules, and nothing when it has read the file; and the C library holds back what does not fill its
+// buffer. So the last rule is one that each file matches, in a namespace whose name is longer than any buffer: when its line has begun, every line before
+// it is here. The end of that line comes before the next file's.
+func (p *process) scan(ctx context.Context, r io.ReaderAt, size int64) (m matches, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	defer stop()
+	if p.scratch != nil {
+		if err := p.fill(r, size); err != nil {
+			return m, fmt.Errorf("giving it a copy: %w", err)
 		}
-		if len(found) == maxMatches {
+	}
+	p.scans++
+	if _, err := io.WriteString(p.in, target+"\n"); err != nil {
+		return m, p.why(err)
+	}
+	left := int64(maxOutput)
+	if p.scans > 1 {
+		if _, err := p.line(&left); err != nil {
+			return m, p.why(err)
+		}
+	}
+	for end := p.rules.mark + endMark; ; {
+		begin, err := p.out.Peek(len(end))
+		if err != nil {
+			return m, p.why(err)
+		}
+		if string(begin) == end {
 			break
 		}
-		d := intel.Detection{Name: rule, Method: "yara", Zone: intel.Orange}
-		values := metaOf(meta)
-		if score, err := strconv.Atoi(values["score"]); err == nil {
-			switch {
-			case score >= 75:
-				d.Zone = intel.Red
-			case score < 60:
-				d.Zone = intel.Yellow
-			}
+		line, err := p.line(&left)
+		if err != nil {
+			return m, p.why(err)
 		}
-		var z intel.Zone
-		if values["zone"] != "" && z.UnmarshalText([]byte(values["zone"])) == nil {
-			d.Zone = z
+		if of, ok := strings.CutPrefix(line, p.rules.mark+"-"); ok {
+			_, text, _ := strings.Cut(of, ":")
+			m.add(text)
 		}
-		if u := values["reference"]; strings.HasPrefix(u, "https://") || strings.HasPrefix(u, "http://") {
-			d.URL = u
-		}
-		found = append(found, d)
 	}
-	return found
+	if p.scratch != nil && size > 1<<20 {
+		_ = p.scratch.Truncate(0) // only gives room back
+	}
+	return m, nil
 }
 
-// metaOf reads "[author=\"x\",score=75,shared=true]". In a text a quote is \", and a byte that is not printed is \xHH.
+// fill lays a file where the process reads it.
+func (p *process) fill(r io.ReaderAt, size int64) error {
+	if p.buffer == nil {
+		p.buffer = make([]byte, 64<<10)
+	}
+	for at := int64(0); at < size; {
+		n, err := r.ReadAt(p.buffer[:min(int64(len(p.buffer)), size-at)], at)
+		if n == 0 {
+			return cmp.Or(err, io.ErrNoProgress)
+		}
+		if _, err := p.scratch.WriteAt(p.buffer[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return p.scratch.Truncate(size)
+}
+
+// line reads a line, of which it returns the beginning when it is long.
+func (p *process) line(left *int64) (string, error) {
+	part, err := p.out.ReadSlice('\n')
+	line := string(part)
+	for ; ; part, err = p.out.ReadSlice('\n') {
+		if *left -= int64(len(part)); *left < 0 {
+			return "", fmt.Errorf("it says more than %d MiB", maxOutput>>20)
+		}
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+	}
+}
+
+// why ends a process and says what it died of, when err is that nothing more comes from it.
+func (p *process) why(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && !strings.Contains(err.Error(), "broken pipe") {
+		return err
+	}
+	_ = p.cmd.Wait() // all that it said is here then; how it ended is asked of its state
+	if first := p.said.first(); first != "" {
+		return errors.New(strings.TrimPrefix(first, "error scanning "+target+": "))
+	}
+	return fmt.Errorf("the program has ended: %s", p.cmd.ProcessState)
+}
+
+// matches are what the rules say of a file.
+type matches struct {
+	found []intel.Detection
+	more  int // than are told
+}
+
+// add takes what is printed of a match.
+func (m *matches) add(line string) {
+	d, ok := match(line)
+	switch {
+	case !ok || slices.Contains(m.found, d): // the same rule may stand in several files
+	case len(m.found) < maxMatches:
+		m.found = append(m.found, d)
+	default:
+		m.more++
+	}
+}
+
+func (m *matches) told() ([]intel.Detection, error) {
+	if m.more > 0 {
+		return m.found, fmt.Errorf("%d rules more match than the %d that are told", m.more, maxMatches)
+	}
+	return m.found, nil
+}
+
+// identifier is what a rule can be called.
+var identifier = regexp.MustCompile(`^[A-Za-z_]\w{0,127}$`)
+
+// match reads what is printed of a match: "RULE [name=value,…] TARGET".
+func match(line string) (d intel.Detection, ok bool) {
+	rule, meta, ok := strings.Cut(line, " ")
+	if !ok || !identifier.MatchString(rule) || !strings.HasPrefix(meta, "[") {
+		return d, false
+	}
+	d = intel.Detection{Name: rule, Method: "yara", Zone: intel.Orange}
+	values := metaOf(meta)
+	if score, err := strconv.Atoi(values["score"]); err == nil {
+		switch {
+		case score >= 75:
+			d.Zone = intel.Red
+		case score < 60:
+			d.Zone = intel.Yellow
+		}
+	}
+	var z intel.Zone
+	if values["zone"] != "" && z.UnmarshalText([]byte(strings.ToLower(values["zone"]))) == nil {
+		d.Zone = z
+	}
+	// Some name several addresses in one text.
+	for word := range strings.FieldsSeq(values["reference"]) {
+		if word = strings.TrimRight(word, ",;"); strings.HasPrefix(word, "https://") || strings.HasPrefix(word, "http://") {
+			if word = strings.ToValidUTF8(word, "\uFFFD"); len(word) <= intel.MaxText && !strings.Contains(word, "\x00") {
+				d.URL = word
+			}
+			break
+		}
+	}
+	return d, true
+}
+
+// metaOf reads "[author=\"x\",score =75,shared=true]". The first of several values of a name counts.
 func metaOf(s string) map[string]string {
 	values := map[string]string{}
 	s = strings.TrimPrefix(s, "[")
 	for s != "" && s[0] != ']' {
-		name, rest, ok := strings.Cut(s, "=")
+		key, rest, ok := strings.Cut(s, "=")
 		if !ok {
 			break
 		}
-		var value strings.Builder
+		var value string
 		if strings.HasPrefix(rest, `"`) {
-			rest = rest[1:]
-			for rest != "" && rest[0] != '"' {
-				if rest[0] == '\\' && len(rest) > 1 {
-					rest = rest[1:]
-				}
-				value.WriteByte(rest[0])
-				rest = rest[1:]
-			}
-			rest = strings.TrimPrefix(rest, `"`)
+			value, rest = quoted(rest[1:])
 		} else {
 			end := strings.IndexAny(rest, ",]")
 			if end < 0 {
 				break
 			}
-			value.WriteString(rest[:end])
-			rest = rest[end:]
+			value, rest = rest[:end], rest[end:]
 		}
-		name = strings.TrimSpace(name) // a number has a blank before its sign of equality
-		if _, again := values[name]; !again {
-			values[name] = value.String()
+		key = strings.TrimSpace(key) // a number has a blank before its sign of equality
+		if _, again := values[key]; !again {
+			values[key] = value
 		}
 		s = strings.TrimPrefix(rest, ",")
 	}
 	return values
 }
 
+// quoted reads a text behind its first quote, and returns what follows the last one. As in C, a byte that is not printable ASCII is a letter or three
+// octal digits behind a backslash, and so are quotes and the backslash itself.
+func quoted(s string) (value, rest string) {
+	var b strings.Builder
+	for s != "" && s[0] != '"' {
+		if s[0] != '\\' || len(s) == 1 {
+			b.WriteByte(s[0])
+			s = s[1:]
+			continue
+		}
+		if len(s) >= 4 {
+			if n, err := strconv.ParseUint(s[1:4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				s = s[4:]
+				continue
+			}
+		}
+		if i := strings.IndexByte("abtnvfr", s[1]); i >= 0 {
+			b.WriteByte('\a' + byte(i))
+		} else {
+			b.WriteByte(s[1])
+		}
+		s = s[2:]
+	}
+	return b.String(), strings.TrimPrefix(s, `"`)
+}
+
 // bounded keeps the beginning of what a program says.
-type bounded struct{ bytes.Buffer }
+type bounded struct {
+	mu   sync.Mutex
+	b    bytes.Buffer
+	most int
+}
 
 // Write implements [io.Writer].
 func (b *bounded) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), max(0, maxOutput-b.Len()))])
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Write(p[:min(len(p), max(0, b.most-b.b.Len()))])
 	return len(p), nil
+}
+
+// first returns the first line of it.
+func (b *bounded) first() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	line, _, _ := strings.Cut(strings.TrimSpace(b.b.String()), "\n")
+	return strings.ToValidUTF8(line, "\uFFFD")
+}
+
+// complaints is what a process says on standard error. It goes on after a file that it cannot read, and says nothing else of it, so it is ended then.
+type complaints struct {
+	bounded
+	process *process
+}
+
+// Write implements [io.Writer].
+func (c *complaints) Write(p []byte) (int, error) {
+	n, err := c.bounded.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, after, failed := bytes.Cut(c.b.Bytes(), []byte("error scanning ")); failed && bytes.IndexByte(after, '\n') >= 0 {
+		_ = c.process.cmd.Process.Kill()
+	}
+	return n, err
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/elastic/go-seccomp-bpf"
@@ -38,8 +39,11 @@ const (
 )
 
 // Confine makes this process a program of the system that reads the bytes of a file: it may read the system's programs and libraries and the given files, and
-// write nothing but what is open. It returns only when it fails.
+// write nothing but what is open. As a worker it stands back, and an interrupt at the terminal is not for it. It returns only when it fails.
 func Confine(readable []string, program []string) error {
+	runtime.LockOSThread()                               // which becomes the program
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, niceness) // what is only slower, or ended with its parent, is no failure
+	_ = unix.Setpgid(0, 0)
 	var rules []landlock.Rule
 	for _, dir := range []string{"/usr", "/lib", "/lib64", "/bin"} {
 		if _, err := os.Stat(dir); err == nil {

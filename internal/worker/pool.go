@@ -186,6 +186,7 @@ type inspection struct {
 	skip   int            // of those to come that have been told
 	output int64          // bytes that may still be said
 	avoid  map[int]string // the attempts that children died in, and of what
+	said   scans          // of other engines
 }
 
 // child is one worker process.
@@ -333,7 +334,7 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 		at, marked := readMark(c.scratch[markFile])
 		c.kill()
 		r.Stopped = c.why(why)
-		if _, again := i.avoid[at.attempt]; why == errEnded && c.died() && marked && !again && len(i.avoid) < restarts {
+		if _, again := i.avoid[at.attempt]; why == errEnded && c.died() && marked && !again && len(i.avoid) < restarts && i.said.kept() {
 			i.avoid[at.attempt], i.skip = r.Stopped, min(at.told, i.told)
 			return r, errAgain
 		}
@@ -352,6 +353,7 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 		}
 		return r, nil
 	}
+	i.said.asked = 0
 	if err := c.scratch[markFile].Truncate(0); err != nil { // of the file before
 		return stop(err)
 	}
@@ -398,7 +400,7 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 		}
 		switch {
 		case a.Scan != nil:
-			if err := c.scan(limited, i.f, i.size, a.Scan); err != nil {
+			if err := c.scan(limited, i, a.Scan); err != nil {
 				return stop(err)
 			}
 		case a.Done != nil:
@@ -426,28 +428,6 @@ func (j *Job) stamp(o intel.Observation) intel.Observation {
 	o.Source = intel.Source{Type: intel.InspectionSource, Name: SourceName, Marking: j.Marking}
 	o.Time, o.Last, o.Count = j.Now, time.Time{}, 0
 	return o
-}
-
-func (c *child) scan(ctx context.Context, f *os.File, size int64, s *scan) error {
-	if s.Level != -1 {
-		if s.Level < 0 || s.Level > inspect.MaxLevel {
-			return fmt.Errorf("it asks for level %d to be scanned", s.Level)
-		}
-		f, size = c.scratch[s.Level], s.Size
-		if info, err := f.Stat(); err != nil || info.Size() != size {
-			return fmt.Errorf("it asks for %d bytes of level %d to be scanned, and others are there: %v", size, s.Level, err)
-		}
-	}
-	found := scanned{Detections: []intel.Detection{}}
-	if c.c.Scan != nil {
-		d, notes := c.c.Scan(ctx, f, size)
-		found.Detections, found.Notes = append(found.Detections, d...), notes
-	}
-	message, err := json.Marshal(&found)
-	if err == nil {
-		_, err = c.link.Write(append(message, '\n'))
-	}
-	return err
 }
 
 // What the runtime says when a child meets these limits, which hold for all of a file.

@@ -352,6 +352,92 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// TestScanAgain: a child that takes the place of one that died is answered as that one was, whatever other engines say by now: each file is scanned once, and
+// nothing is lost or told twice.
+func TestScanAgain(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	const members = 50
+	for k := range members {
+		w, err := z.Create(fmt.Sprintf("%03d.txt", k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(w, "member", k)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	p := newTestPool(t, Config{Scan: func(context.Context, *os.File, int64) (found []intel.Detection, notes []string) {
+		asked++
+		for k := range asked % 3 {
+			found = append(found, intel.Detection{Name: fmt.Sprintf("Rule%d.%d", asked, k), Method: "test", Zone: intel.Orange})
+		}
+		if asked%5 == 0 {
+			notes = []string{fmt.Sprintf("other: note %d", asked)}
+		}
+		return found, notes
+	}}, "-child=fragile:8,60,150")
+	r, facts := gather(t, p, write(t, b.String()), "x.zip")
+	if r.Members != members || r.Stopped != "" || asked != members+1 {
+		t.Errorf("%d members, %d scans, stopped: %q", r.Members, asked, r.Stopped)
+	}
+	var got, want []string
+	for _, f := range facts {
+		if strings.HasPrefix(f, "detection") || strings.Contains(f, " other: note") {
+			got = append(got, f)
+		}
+	}
+	for n := 1; n <= asked; n++ {
+		if n%5 == 0 {
+			want = append(want, fmt.Sprintf("attribute {inspection_note other: note %d}", n))
+		}
+		for k := range n % 3 {
+			want = append(want, fmt.Sprintf("detection {Rule%d.%d test orange }", n, k))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestScanTime: engines that hang cost what they would have said, not what is read here.
+func TestScanTime(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for k := range 5 {
+		w, err := z.Create(fmt.Sprint(k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(w, eicar, strings.Repeat(" ", k))
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := scanShare
+	t.Cleanup(func() { scanShare = before })
+	scanShare = 600 // a second
+	p := newTestPool(t, Config{Scan: func(ctx context.Context, _ *os.File, _ int64) ([]intel.Detection, []string) {
+		<-ctx.Done()
+		return nil, []string{"other: no answer"}
+	}}, "-child")
+	r, facts := gather(t, p, write(t, b.String()), "x.zip")
+	notes, found := 0, 0
+	for _, f := range facts {
+		if strings.Contains(f, "other engines not asked: they have taken 1s") {
+			notes++
+		}
+		if strings.HasPrefix(f, "detection {EICAR") {
+			found++
+		}
+	}
+	if r.Stopped != "" || r.Members != 5 || notes != 5 || found != 5 || !slices.Contains(facts, "attribute {inspection_note other: no answer}") {
+		t.Errorf("stopped %q, %d members, %d notes: %q", r.Stopped, r.Members, notes, facts)
+	}
+}
+
 // TestSetTrust: files that are inspected after it are verified against the new trust, also by a child that is there already.
 func TestSetTrust(t *testing.T) {
 	e, err := openpgp.NewEntity("Packager", "", "p@example.org", nil)
