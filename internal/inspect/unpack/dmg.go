@@ -208,7 +208,7 @@ func (r *dmgReader) next() error {
 	case dmgADC:
 		unpacked = &adcReader{in: buffered(packed), window: ring{buf: make([]byte, 1<<17)}}
 	case dmgLZFSE:
-		err = errors.New("its compression, LZFSE, is not read")
+		unpacked = newLZFSE(buffered(packed), lzfseWindow)
 	default:
 		err = fmt.Errorf("compression 0x%x is not known", kind)
 	}

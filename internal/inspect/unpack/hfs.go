@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -403,7 +404,7 @@ func (r *hfsReader) file(key, data []byte) error {
 	return r.tell(m)
 }
 
-// hfsKinds are the compressions of files, and whether the bytes stand in the resource fork.
+// hfsKinds are the compressions of files: of those in the attribute, and of those in the resource fork.
 var hfsKinds = map[uint32]string{3: "zlib", 4: "zlib", 7: "LZVN", 8: "LZVN", 9: "", 10: "", 11: "LZFSE", 12: "LZFSE", 13: "LZBITMAP", 14: "LZBITMAP"}
 
 // unpacked opens a file that macOS compressed.
@@ -423,17 +424,17 @@ func (r *hfsReader) unpacked(f hfsFile) (int64, io.Reader, error) {
 		return size, nil, fmt.Errorf("it is compressed by the method %d, which is not known", kind)
 	}
 	switch kind {
-	case 3, 9:
+	case 3, 7, 9, 11:
 		if size > 0 && len(a) == 0 {
 			return size, nil, errors.New("there are too many compressed files to open this one")
 		}
-		return size, &exactReader{r: &lazyReader{open: func() (io.Reader, error) { return hfsUnpack(a, kind == 3) }}, left: size}, nil
-	case 4:
+		return size, &exactReader{r: &lazyReader{open: func() (io.Reader, error) { return hfsUnpack(a, name, lzfseWindow) }}, left: size}, nil
+	case 4, 8, 12:
 		in, err := r.place(f.id, true, f.resource)
 		if err != nil {
 			return size, nil, err
 		}
-		return size, &exactReader{r: &lazyReader{open: func() (io.Reader, error) { return newHFSBlocks(in) }}, left: size}, nil
+		return size, &exactReader{r: &lazyReader{open: func() (io.Reader, error) { return newHFSBlocks(in, name, size) }}, left: size}, nil
 	}
 	if name == "" {
 		name = fmt.Sprint("method ", kind)
@@ -441,37 +442,59 @@ func (r *hfsReader) unpacked(f hfsFile) (int64, io.Reader, error) {
 	return size, nil, fmt.Errorf("it is compressed by %s, which is not read", name)
 }
 
-// hfsUnpack opens a block of a compressed file; one that grew by that is kept as it is, behind a byte.
-func hfsUnpack(b []byte, zipped bool) (io.Reader, error) {
-	switch {
-	case len(b) == 0:
+// hfsUnpack opens a block of a compressed file, of which no more than window bytes are wanted unless that is lzfseWindow. A block that grew by
+// compression is kept as it is, behind a byte that begins no compressed one.
+func hfsUnpack(b []byte, method string, window int) (io.Reader, error) {
+	if len(b) == 0 {
 		return nil, errCut
-	case !zipped || b[0]&15 == 15:
+	}
+	stored := true
+	switch method {
+	case "zlib":
+		stored = b[0]&15 == 15
+	case "LZVN":
+		stored = b[0] == 6
+	case "LZFSE":
+		stored = b[0] == 0xff
+	}
+	if stored {
 		return bytes.NewReader(b[1:]), nil
 	}
-	return zlib.NewReader(bytes.NewReader(b))
+	in := bytes.NewReader(b)
+	switch method {
+	case "LZVN":
+		return newLZVN(bufio.NewReader(in), window), nil
+	case "LZFSE":
+		return newLZFSE(bufio.NewReader(in), window), nil
+	}
+	return zlib.NewReader(in)
 }
 
 // hfsBlocks reads the blocks of a compressed file in its resource fork.
 type hfsBlocks struct {
-	in    hfsBytes
-	base  int64 // that the places of blocks count from
-	n     uint32
-	next  uint32
-	block io.Reader
-	err   error
+	in     hfsBytes
+	method string
+	base   int64 // that the places of blocks count from
+	n      int64
+	next   int64
+	block  io.Reader
+	err    error
 }
 
-func newHFSBlocks(in hfsBytes) (*hfsBlocks, error) {
+// newHFSBlocks opens those of a file of size bytes.
+func newHFSBlocks(in hfsBytes, method string, size int64) (*hfsBlocks, error) {
+	if method != "zlib" { // a table of where each begins, and the last ends, and nothing else of a resource fork
+		return &hfsBlocks{in: in, method: method, n: (size + hfsBlock - 1) / hfsBlock}, nil
+	}
 	var h [8]byte
 	if _, err := in.ReadAt(h[:4], 0); err != nil {
 		return nil, err
 	}
-	b := &hfsBlocks{in: in, base: int64(binary.BigEndian.Uint32(h[:])) + 4}
+	b := &hfsBlocks{in: in, method: method, base: int64(binary.BigEndian.Uint32(h[:])) + 4}
 	if _, err := in.ReadAt(h[:4], b.base); err != nil {
 		return nil, err
 	}
-	b.n = binary.LittleEndian.Uint32(h[:])
+	b.n = int64(binary.LittleEndian.Uint32(h[:]))
 	return b, nil
 }
 
@@ -499,18 +522,25 @@ func (b *hfsBlocks) Read(p []byte) (int, error) {
 
 func (b *hfsBlocks) open() (io.Reader, error) {
 	var h [8]byte
-	if _, err := b.in.ReadAt(h[:], b.base+4+8*int64(b.next)); err != nil {
+	at := b.base + 4 + 8*b.next
+	if b.method != "zlib" {
+		at = 4 * b.next
+	}
+	if _, err := b.in.ReadAt(h[:], at); err != nil {
 		return nil, err
 	}
 	b.next++
-	from, n := int64(binary.LittleEndian.Uint32(h[:])), binary.LittleEndian.Uint32(h[4:])
-	if n > 2*hfsBlock {
+	from, n := int64(binary.LittleEndian.Uint32(h[:])), int64(binary.LittleEndian.Uint32(h[4:]))
+	if b.method != "zlib" {
+		n -= from
+	}
+	if n < 0 || n > 2*hfsBlock {
 		return nil, errors.New("a block of it is too long")
 	}
 	packed := make([]byte, n)
 	if _, err := b.in.ReadAt(packed, b.base+from); err != nil {
 		return nil, err
 	}
-	block, err := hfsUnpack(packed, true)
+	block, err := hfsUnpack(packed, b.method, hfsBlock)
 	return io.LimitReader(block, hfsBlock), err
 }

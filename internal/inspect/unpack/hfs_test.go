@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -235,6 +236,24 @@ func hfsResource(b []byte) []byte {
 	return append(append(out, make([]byte, 24)...), "\x00\x1c\x00\x32\x00\x00cmpf\x00\x00\x00\x0a\x00\x01\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00"...)
 }
 
+// hfsTable is what LZVN and LZFSE have for a resource fork: places of blocks, of which one is kept as it is.
+func hfsTable(b []byte, mark byte, pack func([]byte) []byte) []byte {
+	n := (len(b) + hfsBlock - 1) / hfsBlock
+	var out, blocks []byte
+	for from := 0; from < len(b); from += hfsBlock {
+		part := b[from:min(len(b), from+hfsBlock)]
+		out = binary.LittleEndian.AppendUint32(out, uint32(4*(n+1)+len(blocks)))
+		if from == hfsBlock {
+			blocks = append(append(blocks, mark), part...)
+		} else {
+			blocks = append(blocks, pack(part)...)
+		}
+	}
+	return append(binary.LittleEndian.AppendUint32(out, uint32(4*(n+1)+len(blocks))), blocks...)
+}
+
+func packLZFSEAll(b []byte) []byte { return append(packLZFSE(b, lzfseShort), lzfseEnd...) }
+
 // hfsSources are files of every kind.
 func hfsSources(scale int) []hfsSource {
 	s := sources(scale)
@@ -247,6 +266,12 @@ func hfsSources(scale int) []hfsSource {
 		{folder: "packed", name: "inline", attribute: decmpfs(3, 1000/scale, zipped(text[:1000/scale]))},
 		{folder: "packed", name: "as it is", attribute: decmpfs(3, 7, []byte("\xffcontent"))},
 		{folder: "packed", name: "in the fork", attribute: decmpfs(4, len(text), nil), resource: hfsResource(text)},
+		{folder: "packed", name: "LZVN", attribute: decmpfs(7, 1000/scale, packLZVN(text[:1000/scale]))},
+		{folder: "packed", name: "LZVN, as it is", attribute: decmpfs(7, 7, []byte("\x06content"))},
+		{folder: "packed", name: "LZVN in the fork", attribute: decmpfs(8, len(text), nil), resource: hfsTable(text, 6, packLZVN)},
+		{folder: "packed", name: "LZFSE", attribute: decmpfs(11, 1000/scale, packLZFSEAll(text[:1000/scale]))},
+		{folder: "packed", name: "LZFSE, as it is", attribute: decmpfs(11, 7, []byte("\xffcontent"))},
+		{folder: "packed", name: "LZFSE in the fork", attribute: decmpfs(12, len(text), nil), resource: hfsTable(text, 0xff, packLZFSEAll)},
 		{name: "link", mode: 0o120755, data: []byte("code.exe")},
 	}
 }
@@ -256,7 +281,9 @@ func hfsWant(scale int) []entry {
 	text := s["docs/text.txt"]
 	return sorted([]entry{member("code.exe", string(s["code.exe"])), member("empty", ""), member("docs/Ümläut : colon", "hi"), member("docs/Ümläut : colon:rsrc", "a resource fork"),
 		member("docs/pieces", string(text[:20_000/scale])), member("docs/pieces:rsrc", string(s["noise.bin"][:10_000/scale])), member("packed/inline", string(text[:1000/scale])),
-		member("packed/as it is", "content"), member("packed/in the fork", string(text))})
+		member("packed/as it is", "content"), member("packed/in the fork", string(text)),
+		member("packed/LZVN", string(text[:1000/scale])), member("packed/LZVN, as it is", "content"), member("packed/LZVN in the fork", string(text)),
+		member("packed/LZFSE", string(text[:1000/scale])), member("packed/LZFSE, as it is", "content"), member("packed/LZFSE in the fork", string(text))})
 }
 
 // TestHFS reads a volume that the test makes: files in pieces, of two forks, and compressed as macOS does; 7-Zip reads it too.
@@ -267,15 +294,17 @@ func TestHFS(t *testing.T) {
 	if diff := cmp.Diff(hfsWant(1), sorted(got)); diff != "" || err != nil {
 		t.Errorf("%v, members (-want +got):\n%s", err, diff)
 	}
-	// 7-Zip puts the volume's name before each path, and gives links as files.
+	// 7-Zip puts the volume's name before each path, gives links as files, and opens no LZFSE here.
 	var theirs []entry
-	for _, e := range unpackedBy7z(t, b, "-thfs") {
+	less := slices.DeleteFunc(hfsSources(1), func(s hfsSource) bool { return strings.HasPrefix(s.name, "LZFSE") })
+	for _, e := range unpackedBy7z(t, hfsOf(less), "-thfs") {
 		if e.Path = strings.TrimPrefix(e.Path, "Volume/"); e.Path != "link" {
 			e.Path = strings.Replace(e.Path, "Ümläut _ colon", "Ümläut : colon", 1)
 			theirs = append(theirs, e)
 		}
 	}
-	if diff := cmp.Diff(sorted(theirs), sorted(got)); diff != "" {
+	ours := slices.DeleteFunc(slices.Clone(got), func(e entry) bool { return strings.HasPrefix(e.Path, "packed/LZFSE") })
+	if diff := cmp.Diff(sorted(theirs), sorted(ours)); diff != "" {
 		t.Errorf("members (-7z +ours):\n%s", diff)
 	}
 	// The same in a volume of HFS, as disks of the time of Mac OS 9 have it.
@@ -352,15 +381,18 @@ func TestHFSLinks(t *testing.T) {
 	got, err := list(t, filetype.HFS, hfsOf([]hfsSource{
 		{folder: hfsPrivate, name: "iNode77", data: []byte("once")},
 		{name: "one", special: 77}, {name: "two", special: 77}, {name: "three", special: 78},
-		{name: "unknown", attribute: decmpfs(99, 9, nil)}, {name: "LZVN", attribute: decmpfs(7, 9, nil)}, {name: "LZFSE", attribute: decmpfs(12, 9, nil)},
+		{name: "unknown", attribute: decmpfs(99, 9, nil)}, {name: "LZBITMAP", attribute: decmpfs(13, 9, nil)}, {name: "LZFSE", attribute: decmpfs(12, 9, nil)},
+		{name: "LZVN", attribute: decmpfs(7, 9, []byte("\x07\x01\x02"))}, {name: "LZVN, long", attribute: decmpfs(8, 9, nil), resource: []byte("\x08\x00\x00\x00\x00\x00\x10\x00")},
 		{name: "damaged", attribute: decmpfs(3, 9, []byte("xx"))}, {name: "no mark", attribute: make([]byte, 16)},
 		{name: "no fork", attribute: decmpfs(4, 9, nil)},
 	}), Options{})
 	want := []entry{member("one", "once"), member("two", "once"),
 		{Path: "three", Size: -1, Err: "hfs: member three: it is a hard link to 78, which is not there"},
 		{Path: "unknown", Size: 9, Err: "hfs: member unknown: it is compressed by the method 99, which is not known"},
-		{Path: "LZVN", Size: 9, Err: "hfs: member LZVN: it is compressed by LZVN, which is not read"},
-		{Path: "LZFSE", Size: 9, Err: "hfs: member LZFSE: it is compressed by LZFSE, which is not read"},
+		{Path: "LZBITMAP", Size: 9, Err: "hfs: member LZBITMAP: it is compressed by LZBITMAP, which is not read"},
+		{Path: "LZFSE", SHA256: sum(nil), Err: "hfs: member LZFSE: the data ends too early"},
+		{Path: "LZVN", SHA256: sum(nil), Err: "hfs: member LZVN: the LZFSE data is damaged"},
+		{Path: "LZVN, long", SHA256: sum(nil), Err: "hfs: member LZVN, long: a block of it is too long"},
 		{Path: "damaged", SHA256: sum(nil), Err: "hfs: member damaged: zlib: invalid header"},
 		{Path: "no mark", Size: -1, Err: "hfs: member no mark: it is compressed, and how is not there"},
 		{Path: "no fork", SHA256: sum(nil), Err: "hfs: member no fork: the data ends too early"},

@@ -285,7 +285,7 @@ func TestDMG(t *testing.T) {
 		"whole": {dmgOf(data, 7, raw, packed, [5]uint64{dmgZero, 4, 3}, [5]uint64{dmgEndOfRuns, 7}),
 			entry{Path: name, Size: 7 * dmgSector, SHA256: sum(append(bytes.Clone(twice), make([]byte, 3*dmgSector)...))}},
 		"short":  {dmgOf(data, 7, raw, packed), entry{Path: name, Size: 4 * dmgSector, SHA256: sum(twice), Err: "dmg: member " + name + ": the data ends too early"}},
-		"LZFSE":  {dmgOf(data, 2, [5]uint64{dmgLZFSE, 0, 2, 0, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": its compression, LZFSE, is not read"}},
+		"LZFSE":  {dmgOf(data, 2, [5]uint64{dmgLZFSE, 0, 2, 0, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": a block of LZFSE is of no known kind"}},
 		"beyond": {dmgOf(data, 2, [5]uint64{dmgRaw, 0, 2, 1 << 40, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": the data ends too early"}},
 		"order":  {dmgOf(data, 2, [5]uint64{dmgRaw, 1, 2, 0, 99}), entry{Path: name, SHA256: sum(nil), Err: "dmg: member " + name + ": the runs are out of order"}},
 	} {
@@ -368,6 +368,7 @@ func TestDMGADC(t *testing.T) {
 func FuzzDMG(f *testing.F) {
 	f.Add(dmgOf([]byte("abc"), 2, [5]uint64{dmgRaw, 0, 1, 0, 3}, [5]uint64{dmgZero, 1, 1}))
 	f.Add(dmgOf([]byte("BZh9"), 2, [5]uint64{dmgBzip2, 0, 1, 0, 4}, [5]uint64{dmgXZ, 1, 1, 0, 4}))
+	f.Add(dmgOf([]byte("bvx-\x03\x00\x00\x00abcbvx$"), 1, [5]uint64{dmgLZFSE, 0, 1, 0, 15}))
 	f.Add(dmgOf([]byte("\x81ab\x3c\x01\x7f\x00\x03"), 1, [5]uint64{dmgADC, 0, 1, 0, 8}))
 	f.Fuzz(func(t *testing.T, b []byte) { unpackAny(t, filetype.DMG, b) })
 }

@@ -2,17 +2,20 @@ package unpack
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
+	"sort"
 	"strconv"
 )
 
 // A Windows image (WIM) holds streams, each once and known by its SHA-1, and images: trees of names whose files refer to streams. A stream is
-// compressed in chunks of one size, or lies as it is.
+// compressed in chunks of one size, or lies as it is, or lies with others in a solid resource, which is compressed as a whole.
 
 const (
 	wimHeader     = 208
@@ -25,6 +28,12 @@ const (
 	wimCompressed = 4 // flags of a resource
 	wimSpanned    = 8
 	wimSolid      = 16
+
+	wimSolidHeader    = 16
+	wimSolidMark      = 1 << 32  // the size of what is a solid resource itself
+	wimMaxSolid       = 1 << 16  // resources
+	wimMaxSolidChunks = 1 << 22  // of all of them
+	wimMaxWaiting     = 32 << 20 // bytes of paths
 )
 
 // wimResource is where a stream lies and how long it is.
@@ -32,6 +41,7 @@ type wimResource struct {
 	at, packed, size int64
 	flags            byte
 	part             uint16
+	run              *wimRun // of solid resources, in whose bytes it lies at at
 }
 
 func wimResourceOf(b []byte) wimResource {
@@ -47,6 +57,13 @@ type wimReader struct {
 	part    uint16
 	streams map[[sha1.Size]byte]wimResource
 	lzx     *lzxDecoder
+	lzms    *lzmsDecoder
+
+	waiting []wimWaiting // members in solid resources
+	paths   int          // bytes of theirs
+	solid   wimChunk     // the last chunk of a solid resource that was unpacked
+	solids  int          // resources
+	chunks  int64        // of those that were opened
 
 	tree    []byte
 	seen    map[int64]bool // directories of the tree
@@ -83,8 +100,8 @@ func readWIM(c *container) error {
 		if r.chunk < 1<<12 || r.chunk > wimMaxChunk || r.chunk&(r.chunk-1) != 0 {
 			return fmt.Errorf("chunks of %d bytes are not possible", r.chunk)
 		}
-		if r.kind == wimLZX && (r.chunk < 1<<15 || r.chunk > 1<<21) {
-			return fmt.Errorf("LZX with chunks of %d bytes", r.chunk)
+		if err := r.unpackable(r.kind, r.chunk); err != nil && r.kind == wimLZX {
+			return err
 		}
 	}
 	if parts := le.Uint16(h[42:]); parts > 1 && r.part > 1 {
@@ -125,6 +142,8 @@ func (r *wimReader) table(t wimResource) ([]wimResource, error) {
 	var trees []wimResource
 	in = buffered(in)
 	var e [wimEntry]byte
+	var run *wimRun
+	within := false // of the streams of a run
 	le := binary.LittleEndian
 	for n := t.size / wimEntry; n > 0; n-- {
 		if _, err := io.ReadFull(in, e[:]); err != nil {
@@ -132,6 +151,20 @@ func (r *wimReader) table(t wimResource) ([]wimResource, error) {
 		}
 		s := wimResourceOf(e[:])
 		s.part = le.Uint16(e[24:])
+		switch {
+		case s.flags&wimSolid == 0:
+		case s.size == wimSolidMark:
+			if r.solids++; r.solids > wimMaxSolid {
+				return trees, fmt.Errorf("there are more than %d solid resources", wimMaxSolid)
+			}
+			if run == nil || within {
+				run, within = &wimRun{}, false
+			}
+			run.resources = append(run.resources, s)
+			continue
+		default: // its sizes are told otherwise, and its place is one in the run
+			s.run, s.size, within = run, s.packed, true
+		}
 		if s.flags&2 != 0 && len(trees) < 1<<10 {
 			trees = append(trees, s)
 		}
@@ -168,7 +201,45 @@ func (r *wimReader) image(t wimResource, prefix string) error {
 		return lost(errors.New("its root is damaged"))
 	}
 	r.seen = make(map[int64]bool)
-	return r.directory(e.below, prefix, 0, lost)
+	if err := r.directory(e.below, prefix, 0, lost); err != nil {
+		return err
+	}
+	return r.flush()
+}
+
+// wimWaiting is a member that is told later: those in solid resources in the order in which they lie there, so that these are unpacked once.
+type wimWaiting struct {
+	path string
+	hash [sha1.Size]byte
+}
+
+func (r *wimReader) flush() error {
+	places := make(map[*wimRun]int) // the runs in the order of their members
+	for _, w := range r.waiting {
+		if run := r.streams[w.hash].run; places[run] == 0 {
+			places[run] = len(places) + 1
+		}
+	}
+	slices.SortStableFunc(r.waiting, func(a, b wimWaiting) int {
+		x, y := r.streams[a.hash], r.streams[b.hash]
+		return cmp.Or(cmp.Compare(places[x.run], places[y.run]), cmp.Compare(x.at, y.at))
+	})
+	for _, w := range r.waiting {
+		res := r.streams[w.hash]
+		if err := r.tell(Member{Path: w.path, Size: res.size, Reader: r.checked(res, w.hash)}); err != nil {
+			return err
+		}
+	}
+	r.waiting, r.paths = nil, 0
+	return nil
+}
+
+// checked reads a resource whose SHA-1 is known.
+func (r *wimReader) checked(res wimResource, hash [sha1.Size]byte) io.Reader {
+	return &lazyReader{open: func() (io.Reader, error) {
+		in, err := r.resource(res)
+		return &hashChecker{in, sha1.New(), hash[:]}, err
+	}}
 }
 
 // wimFile is a name of a tree.
@@ -274,11 +345,17 @@ func (r *wimReader) directory(at int64, path string, depth int, lost func(error)
 				m.Size, m.Err = -1, errors.New("its bytes are in no stream of this file")
 			default:
 				m.Size = res.size
-				if m.Err = r.readable(res); m.Err == nil {
-					m.Reader = &lazyReader{open: func() (io.Reader, error) {
-						in, err := r.resource(res)
-						return &hashChecker{in, sha1.New(), s.hash[:]}, err
-					}}
+				if m.Err = r.readable(res); m.Err == nil && res.run != nil {
+					r.waiting, r.paths = append(r.waiting, wimWaiting{m.Path, s.hash}), r.paths+len(m.Path)
+					if r.paths > wimMaxWaiting {
+						if err := r.flush(); err != nil {
+							return err
+						}
+					}
+					continue
+				}
+				if m.Err == nil {
+					m.Reader = r.checked(res, s.hash)
 				}
 			}
 			if err := r.tell(m); err != nil {
@@ -298,17 +375,24 @@ func (r *wimReader) directory(at int64, path string, depth int, lost func(error)
 // readable says why a resource cannot be read.
 func (r *wimReader) readable(s wimResource) error {
 	switch {
-	case s.flags&wimSolid != 0:
-		return errors.New("it lies in a solid resource, which is not read")
+	case s.flags&wimSolid != 0 && s.run == nil:
+		return errors.New("it lies in a solid resource, which is not there")
 	case s.flags&wimSpanned != 0 || s.part != 0 && r.part != 0 && s.part != r.part:
 		return fmt.Errorf("its bytes lie in part %d of the image, which is another file", s.part)
-	case s.flags&wimCompressed == 0:
+	case s.run != nil || s.flags&wimCompressed == 0:
 		return nil
-	case r.kind == wimLZMS:
-		return errors.New("it is compressed by LZMS, which is not read")
-	case r.kind != wimXPRESS && r.kind != wimLZX:
-		return fmt.Errorf("compression 0x%x is not known", r.kind)
-	case 2*r.chunk > r.o.Memory:
+	}
+	return r.unpackable(r.kind, r.chunk)
+}
+
+// unpackable says why chunks cannot be unpacked.
+func (r *wimReader) unpackable(kind uint32, chunk int64) error {
+	switch {
+	case kind != wimXPRESS && kind != wimLZX && kind != wimLZMS:
+		return fmt.Errorf("compression 0x%x is not known", kind)
+	case kind == wimLZX && (chunk < 1<<15 || chunk > 1<<21 || chunk&(chunk-1) != 0):
+		return fmt.Errorf("LZX with chunks of %d bytes", chunk)
+	case 2*chunk > r.o.Memory:
 		return errDictionary
 	}
 	return nil
@@ -318,6 +402,12 @@ func (r *wimReader) readable(s wimResource) error {
 func (r *wimReader) resource(s wimResource) (io.Reader, error) {
 	if err := r.readable(s); err != nil {
 		return nil, err
+	}
+	if s.run != nil {
+		if err := r.openRun(s.run); err != nil {
+			return nil, err
+		}
+		return &exactReader{r: &wimSolidReader{r: r, run: s.run, at: s.at}, left: s.size}, nil
 	}
 	if s.at < 0 || s.size < 0 || s.size > 1<<50 || s.at > r.size {
 		return nil, errCut
@@ -349,6 +439,7 @@ type wimStream struct {
 	next     int64
 	from     int64 // where the next chunk begins, behind data
 	out      []byte
+	buffer   []byte // of the chunk
 	err      error
 }
 
@@ -400,18 +491,153 @@ func (w *wimStream) block() ([]byte, error) {
 	}
 	w.from = to
 	w.next++
-	if packed == size {
+	w.buffer, err = r.unpack(r.kind, r.chunk, in, int(size), w.buffer)
+	return w.buffer, err
+}
+
+// unpack unpacks a chunk of size bytes, in buffer when that helps.
+func (r *wimReader) unpack(kind uint32, chunk int64, in []byte, size int, buffer []byte) ([]byte, error) {
+	switch {
+	case len(in) == size:
 		return in, nil
+	case kind == wimXPRESS:
+		return xpress(in, size)
+	case kind == wimLZMS:
+		if r.lzms == nil {
+			r.lzms = new(lzmsDecoder)
+		}
+		return r.lzms.block(in, size, slices.Grow(buffer[:0], min(size, 1<<16+64*len(in))))
 	}
-	if r.kind == wimXPRESS {
-		return xpress(in, int(size))
-	}
-	if r.lzx == nil {
-		r.lzx = newLZX(uint(bits.Len64(uint64(r.chunk)) - 1))
+	if r.lzx == nil || int64(len(r.lzx.window)) != chunk {
+		r.lzx = newLZX(uint(bits.Len64(uint64(chunk)) - 1))
 		r.lzx.wim = true
 	}
 	r.lzx.reset()
-	return r.lzx.block(in, int(size))
+	return r.lzx.block(in, size)
+}
+
+// wimRun are solid resources, whose bytes follow one another.
+type wimRun struct {
+	resources []wimResource
+	parts     []wimPart // of them, once it was opened
+	opened    bool
+	err       error
+}
+
+// wimPart is an opened solid resource.
+type wimPart struct {
+	start, size int64 // in the run
+	kind        uint32
+	chunk       int64
+	places      []int64 // where the chunks lie in the file, and the last ends
+}
+
+// openRun reads the headers and tables of solid resources.
+func (r *wimReader) openRun(run *wimRun) error {
+	if run.opened {
+		return run.err
+	}
+	run.opened = true
+	start := int64(0)
+	for _, s := range run.resources {
+		p, err := r.openPart(s)
+		if err != nil {
+			run.err = fmt.Errorf("its solid resource: %w", err)
+			return run.err
+		}
+		p.start = start
+		start += p.size
+		run.parts = append(run.parts, p)
+	}
+	return nil
+}
+
+func (r *wimReader) openPart(s wimResource) (p wimPart, err error) {
+	h, err := r.readAt(s.at, wimSolidHeader)
+	if err != nil {
+		return p, err
+	}
+	le := binary.LittleEndian
+	size, chunk := le.Uint64(h), int64(le.Uint32(h[8:]))
+	kinds := map[uint32]uint32{1: wimXPRESS, 2: wimLZX, 3: wimLZMS}
+	p.kind = kinds[le.Uint32(h[12:])]
+	if size > 1<<50 || chunk < 1<<12 {
+		return p, fmt.Errorf("%d bytes in chunks of %d bytes are not possible", size, chunk)
+	}
+	p.size, p.chunk = int64(size), chunk
+	if p.kind != wimLZX {
+		chunk = min(chunk, p.size)
+	}
+	if err := r.unpackable(p.kind, chunk); err != nil {
+		return p, err
+	}
+	n := (p.size + p.chunk - 1) / p.chunk
+	if n > wimMaxSolidChunks-r.chunks {
+		return p, fmt.Errorf("there are more than %d chunks", wimMaxSolidChunks)
+	}
+	r.chunks += n
+	table, err := readSome(r.section(s.at+wimSolidHeader, 4*n), 4*n, 4*wimMaxSolidChunks)
+	if err != nil {
+		return p, err
+	}
+	at := s.at + wimSolidHeader + 4*n
+	for ; len(table) > 0; table = table[4:] {
+		p.places = append(p.places, at)
+		at += int64(le.Uint32(table))
+	}
+	p.places = append(p.places, at)
+	if at > r.size || s.packed > r.size-s.at || at > s.at+s.packed {
+		return p, errCut
+	}
+	return p, nil
+}
+
+// wimChunk is an unpacked chunk of a solid resource.
+type wimChunk struct {
+	part   *wimPart
+	number int64
+	out    []byte
+}
+
+// wimSolidReader reads the bytes of a run.
+type wimSolidReader struct {
+	r   *wimReader
+	run *wimRun
+	at  int64
+}
+
+func (w *wimSolidReader) Read(p []byte) (int, error) {
+	parts := w.run.parts
+	i := sort.Search(len(parts), func(i int) bool { return w.at < parts[i].start+parts[i].size })
+	if w.at < 0 || i == len(parts) {
+		return 0, errCut
+	}
+	part := &parts[i]
+	number, skip := (w.at-part.start)/part.chunk, (w.at-part.start)%part.chunk
+	if c := &w.r.solid; c.part != part || c.number != number {
+		out := c.out
+		*c = wimChunk{}
+		in, err := w.r.chunkOf(part, number)
+		if err != nil {
+			return 0, err
+		}
+		if out, err = w.r.unpack(part.kind, part.chunk, in, int(min(part.chunk, part.size-number*part.chunk)), out); err != nil {
+			return 0, err
+		}
+		*c = wimChunk{part, number, out}
+	}
+	n := copy(p, w.r.solid.out[skip:])
+	w.at += int64(n)
+	return n, nil
+}
+
+// chunkOf reads a chunk as it is packed.
+func (r *wimReader) chunkOf(p *wimPart, number int64) ([]byte, error) {
+	n := p.places[number+1] - p.places[number]
+	if n > min(p.chunk, p.size-number*p.chunk) {
+		return nil, errors.New("a chunk is longer than it is unpacked")
+	}
+	return r.readAt(p.places[number], int(n))
 }
 
 var errXPRESS = errors.New("the XPRESS data is damaged")
