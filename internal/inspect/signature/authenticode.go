@@ -11,7 +11,7 @@ import (
 type indirect struct {
 	hash   crypto.Hash
 	digest []byte
-	flag   []byte // of a file that is signed as a whole: SpcPeImageData and others; not looked at
+	image  []byte // what is said of the file beside: of a PE, which carries digests of its pages
 }
 
 func parseIndirect(content []byte) (*indirect, error) {

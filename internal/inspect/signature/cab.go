@@ -50,29 +50,56 @@ func (f *file) cab() error {
 	return nil
 }
 
+const borrowedList = "signs the list of the catalogue that it is nested in"
+
 // catalog verifies who signed a Windows catalogue; it is the signature of other files.
 func (f *file) catalog() error {
 	blob, err := f.bytes(0, min(f.size, maxCMS+1))
 	if err != nil {
 		return err
 	}
+	return f.catalogMessage(blob, nil, 0)
+}
+
+// catalogMessage verifies a catalogue, and those nested in it: lists of their own, or, as VirtualBox signs, messages without one, over that of the
+// outer catalogue.
+func (f *file) catalogMessage(blob, outer []byte, depth int) error {
+	if len(f.found) >= maxFound {
+		return nil
+	}
 	sd, err := parseCMS(blob)
 	if err != nil {
 		return err
 	}
+	content, borrowed := sd.content, sd.detached && outer != nil
+	if borrowed {
+		content = outer
+	}
 	for _, si := range sd.signers {
-		x := f.signer("catalogue", sd, si, of(sd.content), oidCodeSigning)
-		if sd.contentType != oidCTL {
+		x := f.signer("catalogue", sd, si, of(content), oidCodeSigning)
+		x.nested = depth > 0
+		switch {
+		case borrowed:
+			x.remark(borrowedList)
+		case sd.detached:
+			x.fail(unchecked, "what it signs is not here")
+		}
+		if sd.contentType != oidCTL && !borrowed {
 			x.kind = "CMS"
 			x.remark("signs content of type %s", dotted(sd.contentType))
 		}
-		if sd.detached {
-			x.fail(unchecked, "what it signs is not here")
-		}
-		if sd.rest > 0 {
+		if sd.rest > 0 && depth == 0 {
 			x.fail(appended, "%d bytes after the signed message", sd.rest)
 		}
 		f.add(x)
+		if depth == 2 {
+			continue
+		}
+		for _, b := range si.nested {
+			if err := f.catalogMessage(b, sd.whole, depth+1); err != nil {
+				f.add(&finding{kind: "catalogue", nested: true, state: malformed, why: err.Error()})
+			}
+		}
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ var (
 type signedData struct {
 	contentType string
 	content     []byte // what the signature is over: the body of the content's value; nil when it stands elsewhere
+	whole       []byte // the content's value with its tag and length
 	detached    bool
 	carried     []*certificate
 	unreadable  int // certificates that could not be read
@@ -96,7 +97,7 @@ func parseCMS(b []byte) (*signedData, error) {
 	sd.detached = true
 	if e, ok := c.optional(0); ok {
 		if v := e.inside().next(); v.raw != nil {
-			sd.detached = false
+			sd.detached, sd.whole = false, v.raw
 			if v.is(tagOctets) {
 				sd.content = octets(&v)
 			} else {

@@ -175,6 +175,7 @@ func (f *file) pe() error {
 		} else {
 			f.compare(exact)(in, x)
 		}
+		f.checkPages(l, in, x)
 		if tail > 0 {
 			// Windows and the loader take no signature from a table that is not at the end.
 			x.fail(appended, "%d bytes after the certificate table", tail)

@@ -22,10 +22,14 @@ import (
 	"spoor/internal/realdata"
 )
 
-// realSigned are files of others' that carry signatures: relic's, and Debian's boot files for three architectures.
+// realSigned are files of others' that carry signatures: relic's, Debian's boot files for three architectures, and what lies in the folder SPOOR_SIGNED.
 func realSigned(t *testing.T) (files []string) {
 	t.Helper()
-	for _, dir := range []string{realdata.Path(t, "files", "relic-functest"), realdata.Sample(t, "signed")} {
+	dirs := []string{realdata.Path(t, "files", "relic-functest"), realdata.Sample(t, "signed")}
+	if more := os.Getenv("SPOOR_SIGNED"); more != "" {
+		dirs = append(dirs, more)
+	}
+	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
 				files = append(files, path)
@@ -45,6 +49,7 @@ type saying struct {
 	subject, serial string
 	stamped         time.Time
 	valid           bool
+	pages           bool // that the digests of the pages are not those of the file
 	wantsCRL        bool // it fails since it has not the list that a certificate names
 	why             string
 }
@@ -64,8 +69,12 @@ var (
 func osslsigncodeSays(t *testing.T, path, roots string, more ...string) (all []saying, output string) {
 	t.Helper()
 	args := append([]string{"verify", "-ignore-cdp", "-in", path, "-CAfile", roots, "-TSA-CAfile", roots}, more...) // and ask the network for no list
-	out, _ := exec.Command(tool(t, "osslsigncode", "osslsigncode"), args...).CombinedOutput()                       // its exit code says less than its words
+	cmd := exec.Command(tool(t, "osslsigncode", "osslsigncode"), args...)
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	out, _ := cmd.Output() // its exit code says less than its words
 	output = string(out)
+	defer func() { output += errors.String() }() // whose lines come in the middle of others
 	first := func(re *regexp.Regexp, s string) string {
 		if m := re.FindStringSubmatch(s); m != nil {
 			return m[1]
@@ -87,7 +96,8 @@ func osslsigncodeSays(t *testing.T, path, roots string, more ...string) (all []s
 			}
 			s.stamped = at
 		}
-		s.valid = strings.Contains(part, "Signature verification: ok")
+		s.valid = regexp.MustCompile(`(?m)^Signature verification: ok`).MatchString(part) // of the time stamp is another line
+		s.pages = strings.Contains(part, "MISMATCH")
 		s.wantsCRL = regexp.MustCompile(`Use the "-(TSA-)?CRLfile" option|unable to get certificate CRL`).MatchString(part)
 		s.why = first(oslError, part)
 		all = append(all, s)
@@ -129,10 +139,11 @@ func TestRealSignatures(t *testing.T) {
 	}
 	for _, path := range realSigned(t) {
 		typ, found := read(path, &Trust{})
-		if len(found) == 0 {
+		if len(found) > 0 {
+			all = append(all, real{path, typ, found})
+		} else if filepath.Ext(path) != ".cer" {
 			continue
 		}
-		all = append(all, real{path, typ, found})
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -176,6 +187,10 @@ func TestRealSignatures(t *testing.T) {
 				t.Logf("%s has gaps between its sections, which osslsigncode digests and sbverify does not", filepath.Base(r.path))
 				continue
 			}
+			if s.pages && x.state != changed {
+				t.Logf("%s: signature %d has digests of pages with an end of its own, which only osslsigncode looks at", filepath.Base(r.path), i+1)
+				continue
+			}
 			compared++
 			bad := func(format string, args ...any) {
 				t.Errorf("%s: signature %d: %s\n%s", r.path, i+1, fmt.Sprintf(format, args...), x.note(i+1))
@@ -184,6 +199,9 @@ func TestRealSignatures(t *testing.T) {
 				bad("osslsigncode finds the digest right: %v", right)
 			} else if !right {
 				continue // it looks no further
+			}
+			if slices.Contains(x.remarks, borrowedList) {
+				continue // osslsigncode wants a list of its own there
 			}
 			if s.serial == "" || x.cert == nil || strings.TrimLeft(s.serial, "0") != strings.TrimLeft(x.cert.serial, "0") {
 				bad("the signer's certificate has the number %s for osslsigncode", s.serial)
@@ -260,6 +278,10 @@ func TestRealSecureBoot(t *testing.T) {
 				}
 				out, err := exec.Command(sbverify, "--cert", file, path).CombinedOutput()
 				if theirs := err == nil; theirs != ours {
+					if ours && len(x.path.chain) > 1 && c.same(x.cert) && slices.ContainsFunc(x.carried, func(c *certificate) bool { return c.selfIssued() }) {
+						t.Logf("%s carries its root, so that for sbverify its signer's certificate is not enough", filepath.Base(path))
+						continue
+					}
 					t.Errorf("%s, trusting %s: valid for us: %v, for sbverify: %v\n%s%s", path, c.owner, ours, theirs, out, found[0].note(1))
 				}
 				compared++
