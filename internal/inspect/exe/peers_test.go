@@ -71,6 +71,9 @@ func windowsPrograms(t testing.TB) []string {
 	}
 	tool(t, "makensis", "nsis")
 	folders = append(folders, "/usr/share/nsis", "/usr/share/clamav-testfiles", realdata.Path(t, "files"))
+	if more := os.Getenv("SPOOR_SIGNED"); more != "" {
+		folders = append(folders, more)
+	}
 	all := programsOf(t, filetype.PE, 1, folders...)
 	// The assemblies of Mono, many of which are much alike.
 	return append(all, programsOf(t, filetype.PE, 6, realdata.Sample(t, "mono-devel"))...)

@@ -207,6 +207,12 @@ func TestAuthenticode(t *testing.T) {
 		{"revoked before the signature", signed, &Trust{Roots: byRoot.Roots, Revocations: []*x509.RevocationList{list}}, []state{revoked}, "it is asked without CRLs here"},
 		{"revoked after the signature was stamped", sign(plain, leaf, slices.Concat([]string{"-h", "sha256"}, stamp(now.AddDate(0, -6, 0)))...), &Trust{Roots: byRoot.Roots, Revocations: []*x509.RevocationList{list}}, []state{valid}, ""},
 		{"nested", sign(sign(plain, leaf, "-h", "sha1"), leaf, "-h", "sha256", "-nest"), byRoot, []state{valid, valid}, ""},
+		{"a certificate table of an unknown revision", change(signed, func(b []byte) []byte { b[len(image(5000))+4] ^= 1; return b }), byRoot, []state{unchecked}, ""},
+		{"the message's tag changed", change(signed, func(b []byte) []byte { b[bytes.Index(b, []byte(oidSignedData))+len(oidSignedData)+4] ^= 1; return b }), byRoot, []state{malformed}, ""},
+		{"the content's tag, which nobody signs, changed", change(signed, func(b []byte) []byte {
+			b[bytes.Index(b, []byte(oidSpcIndirectData))+len(oidSpcIndirectData)+2] ^= 1
+			return b
+		}), byRoot, []state{malformed}, ""},
 		{"bytes appended", change(signed, func(b []byte) []byte { return append(b, "appended"...) }), byRoot, []state{appended}, ""},
 		{"the signature's own bytes changed", change(signed, func(b []byte) []byte { b[len(b)-40] ^= 1; return b }), byRoot, []state{forged}, ""},
 	} {

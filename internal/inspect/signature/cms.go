@@ -98,10 +98,13 @@ func parseCMS(b []byte) (*signedData, error) {
 	if e, ok := c.optional(0); ok {
 		if v := e.inside().next(); v.raw != nil {
 			sd.detached, sd.whole = false, v.raw
-			if v.is(tagOctets) {
+			switch {
+			case v.is(tagOctets):
 				sd.content = octets(&v)
-			} else {
+			case v.is(tagSequence):
 				sd.content = v.body
+			default: // nobody signs the tag
+				return nil, errors.New("a CMS message with content that is neither a sequence nor octets")
 			}
 		}
 	}

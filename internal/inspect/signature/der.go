@@ -142,11 +142,12 @@ func (d *der) next() element {
 	return e
 }
 
-// want returns the next element, which must have a universal tag.
+// want returns the next element, which must have a universal tag; a zero one when it has another.
 func (d *der) want(tag uint32) element {
 	e := d.next()
 	if d.err == nil && !e.is(tag) {
 		d.err = errDER
+		return element{}
 	}
 	return e
 }

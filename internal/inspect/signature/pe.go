@@ -15,6 +15,8 @@ const (
 	winCertPKCS = 0x0002
 	winCertEFI  = 0x0ef0
 	winCertGUID = 0x0ef1
+
+	winCertRevision = 0x0200 // the one that is read
 )
 
 // peLayout is where the parts of a PE are that its digest leaves out.
@@ -188,7 +190,7 @@ func (f *file) pe() error {
 			return errors.New("the certificate table is cut off")
 		}
 		size := int64(binary.LittleEndian.Uint32(head))
-		kind := binary.LittleEndian.Uint16(head[6:])
+		revision, kind := binary.LittleEndian.Uint16(head[4:]), binary.LittleEndian.Uint16(head[6:])
 		if size == 0 && entries > 0 && f.zeros(at, end) {
 			break
 		}
@@ -200,6 +202,10 @@ func (f *file) pe() error {
 		}
 		switch kind {
 		case winCertPKCS:
+			if revision != winCertRevision {
+				f.add(&finding{kind: "Authenticode", state: unchecked, why: fmt.Sprintf("an entry of the unknown revision 0x%04x", revision)})
+				break
+			}
 			if size > maxCMS {
 				f.add(&finding{kind: "Authenticode", state: malformed, why: fmt.Sprintf("a signature of %d bytes; at most %d are read", size, maxCMS)})
 				break
