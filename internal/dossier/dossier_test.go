@@ -384,6 +384,37 @@ func TestGeneral(t *testing.T) {
 	}
 }
 
+// TestSigner says which of several signatures is shown.
+func TestSigner(t *testing.T) {
+	type row struct {
+		signer string
+		status intel.SignatureStatus
+		n      uint64
+		at     time.Time
+	}
+	for _, tt := range []struct {
+		what string
+		rows []row
+		want row
+	}{
+		{"discredited before trusted", []row{{"A", intel.Trusted, 9, noon}, {"B", intel.Discredited, 1, noon}}, row{signer: "B", status: intel.Discredited}},
+		{"one of two in a file verified", []row{{"A", intel.NotTrusted, 1, noon}, {"B", intel.Trusted, 1, noon}, {"C", intel.NotTrusted, 1, noon}}, row{signer: "B", status: intel.Trusted}},
+		{"before the roots were there, and after", []row{{"A", intel.NotTrusted, 3, noon}, {"A", intel.Trusted, 1, noon.Add(time.Hour)}}, row{signer: "A", status: intel.Trusted}},
+		{"the most often seen", []row{{"A", intel.Trusted, 1, noon.Add(time.Hour)}, {"B", intel.Trusted, 2, noon}}, row{signer: "B", status: intel.Trusted}},
+		{"the latest", []row{{"A", intel.NotTrusted, 1, noon}, {"B", intel.NotTrusted, 1, noon.Add(time.Hour)}}, row{signer: "B", status: intel.NotTrusted}},
+		{"by name", []row{{"B", intel.NotTrusted, 1, noon}, {"A", intel.NotTrusted, 1, noon}}, row{signer: "A", status: intel.NotTrusted}},
+	} {
+		var all []intel.Observation
+		for _, r := range tt.rows {
+			all = append(all, said(file("a"), r.n, r.at, intel.Signature{Signer: r.signer, Status: r.status}))
+		}
+		g := build(t, "a", only(dossier.FileGeneralInfo), all...).General
+		if g.Signer != tt.want.signer || g.SignerStatus != tt.want.status {
+			t.Errorf("%s: %q, %s; want %q, %s", tt.what, g.Signer, g.SignerStatus, tt.want.signer, tt.want.status)
+		}
+	}
+}
+
 func TestParseSections(t *testing.T) {
 	for _, tt := range []struct {
 		in   string

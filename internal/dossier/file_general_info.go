@@ -65,14 +65,13 @@ func seen(h *intel.Head) (first, last intel.Seconds) {
 	return first, last
 }
 
-// signature returns the signature to show: a discredited one before all, else the most often seen, then the latest, then by name.
+// signature returns the signature to show: a discredited one before all, then a trusted one, for who could not verify one says less than who could;
+// of these the most often seen, then the latest, then by name.
 func signature(h *intel.Head) *intel.Signature {
 	var best *intel.Row[intel.Signature]
+	rank := map[intel.SignatureStatus]int{intel.Trusted: 1, intel.Discredited: 2}
 	better := func(a, b *intel.Row[intel.Signature]) bool {
-		if ad, bd := a.Value.Status == intel.Discredited, b.Value.Status == intel.Discredited; ad != bd {
-			return ad
-		}
-		return cmp.Or(cmp.Compare(a.Count, b.Count), cmp.Compare(a.Last, b.Last), cmp.Compare(b.Value.Signer, a.Value.Signer), cmp.Compare(a.Value.Status, b.Value.Status)) > 0
+		return cmp.Or(cmp.Compare(rank[a.Value.Status], rank[b.Value.Status]), cmp.Compare(a.Count, b.Count), cmp.Compare(a.Last, b.Last), cmp.Compare(b.Value.Signer, a.Value.Signer), cmp.Compare(a.Value.Status, b.Value.Status)) > 0
 	}
 	for i := range h.Signatures {
 		if best == nil || better(&h.Signatures[i], best) {
