@@ -148,6 +148,17 @@ func at(off int, mark string) string { return strings.Repeat("\x00", off) + mark
 
 func pad(s string, n int) string { return s + strings.Repeat("\x00", n) }
 
+// linearProgram is the beginning of a linear executable behind 64 bytes of a program for DOS.
+func linearProgram(kind string, system byte, flags uint32) string {
+	b := make([]byte, 64+200)
+	copy(b, "MZ")
+	b[0x3C] = 64
+	copy(b[64:], kind)
+	b[64+10] = system
+	binary.LittleEndian.PutUint32(b[64+16:], flags)
+	return string(b)
+}
+
 func TestDetect(t *testing.T) {
 	fat := "\xCA\xFE\xBA\xBE\x00\x00\x00\x02" + "\x01\x00\x00\x07\x00\x00\x00\x03\x00\x00\x00\x40\x00\x00\x00\x20\x00\x00\x00\x0C" + "\x01\x00\x00\x0C\x00\x00\x00\x00\x00\x00\x00\x60\x00\x00\x00\x20\x00\x00\x00\x0C"
 	fat = fat + strings.Repeat("\x00", 0x40-len(fat)) + "\xCF\xFA\xED\xFE\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00" + strings.Repeat("\x00", 64)
@@ -161,6 +172,13 @@ func TestDetect(t *testing.T) {
 		{string(pe(0xAA64, 0x0022, 0x20B, 1, false)), Type{PE, "PE32+ driver ARM64", "PE"}},
 		{string(pe(0x8664, 0x0022, 0x20B, 10, false)), Type{PE, "PE32+ EFI application x64", "PE"}},
 		{pad("MZ\x90\x00", 100), Type{MZ, "DOS EXE", "MZ"}},
+		{linearProgram("LX", 1, 0x200), Type{MZ, "LX EXE (OS/2)", "LX"}},
+		{linearProgram("LX", 1, 0x8004), Type{MZ, "LX DLL (OS/2)", "LX"}},
+		{linearProgram("LX", 1, 0x20000), Type{MZ, "LX driver (OS/2)", "LX"}},
+		{linearProgram("LX", 1, 0x8004)[64:], Type{MZ, "LX DLL (OS/2)", "LX"}},
+		{linearProgram("LE", 4, 0x28000), Type{MZ, "LE driver (Windows VxD)", "LE"}},
+		{linearProgram("LE", 1, 0)[:66], Type{MZ, "DOS EXE", "MZ"}},
+		{"# PaCkAgE DaTaStReAm\nSUNWfoo 1 12\n# end of header\n", Type{Archive, "Solaris package (data stream)", "PKG"}},
 		{string(elf(2, 1, 3, 62, false)), Type{ELF, "ELF 64 LE shared object x86-64", "ELF"}},
 		{string(elf(2, 1, 3, 62, true)), Type{ELF, "ELF 64 LE PIE executable x86-64", "ELF"}},
 		{string(elf(1, 2, 2, 8, false)), Type{ELF, "ELF 32 BE executable MIPS", "ELF"}},

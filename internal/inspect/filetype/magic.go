@@ -66,6 +66,7 @@ var marks = []mark{
 	{0, "StuffIt!", Type{Archive, "StuffIt X archive", "SITX"}},
 	{0, "StuffIt?", Type{Archive, "StuffIt X archive", "SITX"}},
 	{10, "rLau", Type{Archive, "StuffIt archive", "SIT"}},
+	{0, "# PaCkAgE DaTaStReAm", Type{Archive, "Solaris package (data stream)", "PKG"}},
 	{20, "\xDC\xA7\xC4\xFD", Type{Archive, "Zoo archive", "ZOO"}},
 	{0, "ALZ\x01", Type{Archive, "ALZip archive", "ALZ"}},
 	{0, "EGGA\x00\x01", Type{Archive, "ALZip archive (EGG)", "EGG"}},
@@ -239,6 +240,8 @@ func (s *sample) magic() Type {
 		if t := s.mz(); t.Format != Unknown {
 			return t
 		}
+	case has("LX\x00\x00\x00\x00\x00\x00") && len(h) >= 20: // as OS/2 also loads it, without the program for DOS before it
+		return linear(h)
 	case has("\x7FELF"):
 		return s.elf()
 	case has("PK\x03\x04") || has("PK\x05\x06") || has("PK00PK\x03\x04") || has("PK\x07\x08PK\x03\x04"):

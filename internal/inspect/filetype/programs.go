@@ -7,6 +7,22 @@ import (
 	"strings"
 )
 
+// linear tells what a linear executable is, by the flags in its header: of OS/2 (LX), or of Windows and DOS extenders (LE).
+func linear(b []byte) Type {
+	kind, system := "EXE", ""
+	if len(b) >= 20 {
+		switch binary.LittleEndian.Uint32(b[16:]) & 0x38000 {
+		case 0x08000, 0x18000:
+			kind = "DLL"
+		case 0x20000, 0x28000:
+			kind = "driver"
+		}
+		system = map[uint16]string{1: " (OS/2)", 4: " (Windows VxD)"}[binary.LittleEndian.Uint16(b[10:])]
+	}
+	short := string(b[:2])
+	return Type{MZ, short + " " + kind + system, short}
+}
+
 // mz tells what follows the two letters: PE, the older kinds, or DOS alone.
 func (s *sample) mz() Type {
 	h := s.head
@@ -31,10 +47,8 @@ func (s *sample) mz() Type {
 			name = "NE DLL (16-bit Windows)"
 		}
 		return Type{MZ, name, "NE"}
-	case string(b[:2]) == "LE":
-		return Type{MZ, "LE EXE", "LE"}
-	case string(b[:2]) == "LX":
-		return Type{MZ, "LX EXE (OS/2)", "LX"}
+	case string(b[:2]) == "LE", string(b[:2]) == "LX":
+		return linear(b)
 	default:
 		return s.dos(dos)
 	}
