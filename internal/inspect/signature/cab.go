@@ -40,6 +40,10 @@ func (f *file) cab() error {
 	tail := f.size - at - n
 	f.authenticode("cabinet", blob, func(in *indirect, x *finding) {
 		f.compare(digest)(in, x)
+		// Nobody signs the sizes of the reserves, which say where folders and their data begin.
+		if folder, data := head[38], head[39]; folder != 0 || data != 0 || !bytes.Equal(head[40:44], []byte{0, 0, 0x10, 0}) {
+			x.fail(changed, "changed after signing: the header's reserves are not those that a signer makes")
+		}
 		if size := int64(le.Uint32(head[8:])); size != at {
 			x.fail(changed, "changed after signing: the header says %d bytes, the signature follows %d", size, at)
 		}
