@@ -103,6 +103,9 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	if w.sum.Type, err = w.file(f, f.Size, hashes, f.Name, unpack.Member{}, -1); err != nil {
 		return w.sum, err
 	}
+	if err := w.byCatalogue(); err != nil {
+		return w.sum, err
+	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
 }
 
@@ -118,6 +121,65 @@ type walk struct {
 	root int64 // bytes of the file handed in
 	seen map[intel.Hash]struct{}
 	sum  Summary
+
+	listed   []signature.Listed      // by the catalogues that were met
+	digests  int                     // of these
+	unsigned []intel.Hashes          // members that are not signed themselves
+	by       map[[16]byte]int        // these, by the beginning of each digest that a catalogue can list them by
+}
+
+// maxUnsigned bounds the members that are kept for catalogues, maxListed the digests that catalogues list.
+const (
+	maxUnsigned = 20_000
+	maxListed   = 200_000
+)
+
+// unsign keeps a member that carries no signature, in case that a catalogue beside it does.
+func (w *walk) unsign(r io.ReaderAt, size int64, hashes intel.Hashes, typ filetype.Type) error {
+	if len(w.unsigned) == maxUnsigned {
+		return nil
+	}
+	var all []string
+	if typ.Format == filetype.PE {
+		err := w.guarded(func() (err error) {
+			all, err = signature.ProgramDigests(r, size)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if w.by == nil {
+		w.by = map[[16]byte]int{}
+	}
+	for _, d := range append(all, string(hashes.SHA1.Bytes()), string(hashes.SHA256.Bytes())) {
+		w.by[[16]byte([]byte(d))] = len(w.unsigned)
+	}
+	w.unsigned = append(w.unsigned, hashes)
+	return nil
+}
+
+// byCatalogue tells which members are signed by way of a catalogue.
+func (w *walk) byCatalogue() error {
+	for _, l := range w.listed {
+		told := map[int]bool{}
+		for _, d := range l.Digests {
+			if len(d) < 16 {
+				continue
+			}
+			i, ok := w.by[[16]byte([]byte(d))]
+			if !ok || told[i] {
+				continue
+			}
+			told[i] = true
+			for _, fact := range l.Facts {
+				if err := w.tell(w.unsigned[i], fact); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // failed is an error of the receiver of observations, which ends everything; others are foreign bytes' own.
@@ -225,8 +287,8 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	}
 	facts = append(facts, acts.Facts...)
 	info.Embedded = append(info.Embedded, acts.Embedded...)
+	var result signature.Result
 	if signature.Signed(typ.Format) {
-		var result signature.Result
 		err := w.guarded(func() (err error) {
 			result, err = signature.Verify(typ.Format, r, size, w.Trust)
 			return err
@@ -237,6 +299,18 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 			}
 		}
 		facts = append(facts, result.Facts...)
+		for _, l := range result.Listed {
+			if w.digests += len(l.Digests); w.digests <= maxListed {
+				w.listed = append(w.listed, l)
+			}
+		}
+	}
+	if level >= 0 && len(result.Facts) == 0 {
+		if err := w.unsign(r, size, hashes, typ); err != nil {
+			if err := n.add("signature: %s", err); err != nil {
+				return typ.Name, err
+			}
+		}
 	}
 	alike, err := digest.ReadAt(r, size)
 	if err != nil {

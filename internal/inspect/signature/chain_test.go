@@ -152,7 +152,7 @@ func TestChains(t *testing.T) {
 		{what: "P-521", who: odd("P-521", ec(elliptic.P521()), root), hash: "sha512", roots: []*certified{root}},
 		{what: "P-256 and SHA-1", who: odd("P-256", ec(elliptic.P256()), root), hash: "sha1", roots: []*certified{root}},
 		{what: "RSA of 1024 bits", who: odd("1024", small(1024), root), hash: "sha256", roots: []*certified{root}},
-		{what: "RSA of 4096 bits", who: odd("4096", small(4096), root), hash: "sha512", roots: []*certified{root}},
+		{what: "RSA of 3072 bits", who: odd("3072", small(3072), root), hash: "sha512", roots: []*certified{root}},
 		{what: "a chain of three", who: leaf, carries: []*certified{middle}, roots: []*certified{root}},
 		{what: "the root carried, too", who: leaf, carries: []*certified{root, middle}, roots: []*certified{root}},
 		{what: "the root carried, but not trusted", who: leaf, carries: []*certified{root, middle}, roots: []*certified{other}, want: unrooted},

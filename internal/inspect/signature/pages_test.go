@@ -172,14 +172,54 @@ func TestNestedCatalogue(t *testing.T) {
 	}
 }
 
+// tlv is a value in DER, of less than 16 MiB.
+func tlv(tag byte, parts ...[]byte) []byte {
+	body := bytes.Join(parts, nil)
+	return append([]byte{tag, 0x83, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
+}
+
+// FuzzPages reads digests of pages and compares them with a program.
+func FuzzPages(f *testing.F) {
+	program := image(5000)
+	l, err := (&file{r: &guarded{r: bytes.NewReader(program)}, size: int64(len(program))}).peLayout()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, kind := range []string{oidPagesSHA1, oidPagesSHA256, oidCTL} {
+		attribute := tlv(0x30, tlv(tagOID, []byte(kind)), tlv(0x31, tlv(tagOctets, make([]byte, 5*36))))
+		object := tlv(0xa1, tlv(tagOctets, []byte(classPages)), tlv(tagOctets, tlv(0x31, attribute)))
+		f.Add(slices.Concat(tlv(tagOID, []byte(oidSpcIndirectData)), tlv(0x30, tlv(tagBits, []byte{0}), tlv(0xa0, object))), uint32(0x1000), uint32(0x400))
+	}
+	f.Fuzz(func(t *testing.T, image []byte, page, size uint32) {
+		p, err := parsePages(image)
+		if err != nil || p == nil {
+			return
+		}
+		b := bytes.Clone(program)
+		binary.LittleEndian.PutUint32(b[0x80+24+32:], page)
+		binary.LittleEndian.PutUint32(b[0x80+24+240+16:], size)
+		if err := (&file{r: &guarded{r: bytes.NewReader(b)}, size: int64(len(b))}).comparePages(l, p); err == nil {
+			t.Errorf("digests that were made of nothing are right: %x", p.table)
+		}
+	})
+}
+
+// FuzzList reads the list of a catalogue.
+func FuzzList(f *testing.F) {
+	head := slices.Concat(tlv(0x30, tlv(tagOID, []byte{1})), tlv(tagOctets, []byte("0123456789abcdef")), tlv(23, []byte("010909014640Z")), tlv(0x30, tlv(tagOID, []byte{1})))
+	value := tlv(0x30, tlv(0x30), tlv(0x30, tlv(0x30, tlv(tagOID, []byte(oidPagesSHA1))), tlv(tagOctets, make([]byte, 20))))
+	f.Add(slices.Concat(head, tlv(0x30, tlv(0x30, tlv(tagOctets, make([]byte, 32)), tlv(0x31)), tlv(0x30, tlv(tagOctets, []byte("A")), tlv(0x31, tlv(0x30, tlv(tagOID, []byte(oidSpcIndirectData)), tlv(0x31, value)))))))
+	f.Fuzz(func(t *testing.T, list []byte) {
+		if all := digestsIn(list); len(all) > len(list) {
+			t.Errorf("%d digests in %d bytes", len(all), len(list))
+		}
+	})
+}
+
 // nest puts a message into the attributes, which nobody signs, of the one signer of another.
 func nest(t *testing.T, outer, nested []byte) []byte {
 	t.Helper()
-	tlv := func(tag byte, parts ...[]byte) []byte {
-		body := bytes.Join(parts, nil)
-		return append([]byte{tag, 0x83, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
-	}
-	attribute := tlv(0xa1, tlv(0x30, append([]byte{tagOID, byte(len(oidNested))}, oidNested...), tlv(0x31, nested)))
+	attribute := tlv(0xa1, tlv(0x30, tlv(tagOID, []byte(oidNested)), tlv(0x31, nested)))
 	info := (&der{b: outer}).want(tagSequence)
 	d := info.inside()
 	d.oid()

@@ -21,6 +21,8 @@ import (
 type Result struct {
 	Facts []intel.Fact // intel.Signature, one a signature; intel.Certificate, one a certificate; attributes that say what is wrong
 	Notes []string     // a line a signature, for a person: "signature 1 (SHA-256, nested): valid, timestamped 2019-03-01"
+
+	Listed []Listed // of a catalogue: what it says of other files
 }
 
 // readers are the formats that carry signatures.
@@ -53,7 +55,9 @@ func Signed(f filetype.Format) bool { return readers[f] != nil }
 // An error is of reading r; what is wrong with a signature stands in the result.
 func Verify(f filetype.Format, r io.ReaderAt, size int64, t *Trust) (Result, error) {
 	found, err := verify(f, r, size, t)
-	return result(found), err
+	res := result(found)
+	res.Listed = listed(found)
+	return res, err
 }
 
 // maxFound bounds the signatures of a file that are told.
@@ -160,6 +164,7 @@ type finding struct {
 	why     string
 	remarks []string
 	program string
+	list    []byte // of a catalogue
 }
 
 func (f *finding) remark(format string, args ...any) {
