@@ -126,7 +126,7 @@ func TestCatalogue(t *testing.T) {
 		list   []byte
 		driver bool // is listed
 		text   bool
-		break_ bool // the signature of the catalogue
+		spoilt bool // the signature of the catalogue
 		ask    bool // osslsigncode, which knows the earlier lists, and programs with their zeros only
 	}{
 		{"SHA-1", catalogue(t, sha1OID, true, one[:], flat[:]), true, true, false, true},
@@ -146,7 +146,7 @@ func TestCatalogue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.break_ {
+			if tt.spoilt {
 				cat[bytes.Index(cat, []byte("0123456789abcdef"))] ^= 1
 			}
 			var archive bytes.Buffer

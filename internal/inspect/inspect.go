@@ -122,10 +122,10 @@ type walk struct {
 	seen map[intel.Hash]struct{}
 	sum  Summary
 
-	listed   []signature.Listed      // by the catalogues that were met
-	digests  int                     // of these
-	unsigned []intel.Hashes          // members that are not signed themselves
-	by       map[[16]byte]int        // these, by the beginning of each digest that a catalogue can list them by
+	listed   []signature.Listed // by the catalogues that were met
+	digests  int                // of these
+	unsigned []intel.Hashes     // members that are not signed themselves
+	by       map[[16]byte]int   // these, by the beginning of each digest that a catalogue can list them by
 }
 
 // maxUnsigned bounds the members that are kept for catalogues, maxListed the digests that catalogues list.
