@@ -107,9 +107,7 @@ func parseCertificate(raw []byte) (*certificate, error) {
 	}
 	c.spki = spki.raw
 	if len(spki.raw) <= maxRSABits/8*2 {
-		if key, err := x509.ParsePKIXPublicKey(spki.raw); err == nil {
-			c.key = key
-		}
+		c.key = publicKey(spki)
 	}
 	for t.more() {
 		e := t.next()
@@ -122,6 +120,21 @@ func parseCertificate(raw []byte) (*certificate, error) {
 		return nil, t.err
 	}
 	return c, nil
+}
+
+// publicKey reads a SubjectPublicKeyInfo; nil when the key is of a kind that is not supported.
+func publicKey(spki element) any {
+	if key, err := x509.ParsePKIXPublicKey(spki.raw); err == nil {
+		return key
+	}
+	in := spki.inside()
+	alg, bits := in.algorithm(), in.want(tagBits)
+	if in.err == nil && alg.oid == oidRSAPSS && len(bits.body) > 1 { // crypto/x509 does not know keys that are for this padding alone
+		if key, err := x509.ParsePKCS1PublicKey(bits.body[1:]); err == nil {
+			return key
+		}
+	}
+	return nil
 }
 
 func (c *certificate) extensions(d *der) {

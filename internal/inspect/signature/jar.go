@@ -151,8 +151,17 @@ func (f *file) jarSignatures(a *archive, kind string) error {
 		}
 		for _, si := range sd.signers {
 			x := f.signer(kind, sd, si, of(sf), oidCodeSigning)
-			if why := signatureFile(sf, raw, &main, sections); why != "" {
+			why, added := signatureFile(sf, raw, &main, sections)
+			switch {
+			case why != "":
 				x.fail(changed, "changed after signing: %s", why)
+			case added != "" && kind != "JAR":
+				x.fail(changed, "changed after signing: %s was added to the manifest", quoted(clean(added)))
+			case added != "": // by a later signer, or by nobody
+				x.remark("it does not sign %s, which was added to the manifest", quoted(clean(added)))
+			}
+			if h := weakIn(sections); h != 0 {
+				x.remark("weak digest %s of members", digestName(h))
 			}
 			if !checked {
 				bad, loose, loosely, err = a.members(sections)
@@ -180,42 +189,52 @@ func (f *file) jarSignatures(a *archive, kind string) error {
 	return nil
 }
 
-// signatureFile compares a signature file with the manifest; it returns what is wrong.
-func signatureFile(sf, manifest []byte, main *section, sections map[string]*section) string {
+// weakIn is a weak digest among those by which the manifest names members, 0 when there is none.
+func weakIn(sections map[string]*section) crypto.Hash {
+	for _, name := range sortedNames(sections) {
+		if h, _ := sections[name].digest("-digest"); weak(h) {
+			return h
+		}
+	}
+	return 0
+}
+
+// signatureFile compares a signature file with the manifest; it returns what is wrong, or else a member that the manifest names and it does not.
+func signatureFile(sf, manifest []byte, main *section, sections map[string]*section) (wrong, added string) {
 	head, own, err := parseManifest(sf)
 	if err != nil {
-		return err.Error()
+		return err.Error(), ""
 	}
 	if h, want := head.digest("-digest-manifest"); h != 0 && bytes.Equal(sum(h, manifest), want) {
-		return ""
+		return "", ""
 	}
 	if h, want := head.digest("-digest-manifest-main-attributes"); h != 0 && !bytes.Equal(sum(h, main.raw), want) {
-		return "the manifest's main section"
+		return "the manifest's main section", ""
 	}
 	if len(own) == 0 {
-		return "the manifest"
+		return "the manifest", ""
 	}
 	// The manifest as a whole may have been added to since, by another signer. Then each section counts.
 	for _, name := range sortedNames(own) {
 		s := own[name]
 		h, want := s.digest("-digest")
 		if h == 0 {
-			return fmt.Sprintf("%s has no digest that is known", quoted(clean(name)))
+			return fmt.Sprintf("%s has no digest that is known", quoted(clean(name))), ""
 		}
 		m := sections[name]
 		if m == nil {
-			return fmt.Sprintf("%s is no longer in the manifest", quoted(clean(name)))
+			return fmt.Sprintf("%s is no longer in the manifest", quoted(clean(name))), ""
 		}
 		if !bytes.Equal(sum(h, m.raw), want) && !bytes.Equal(sum(h, bytes.TrimRight(m.raw, "\r\n"), []byte("\r\n")), want) {
-			return fmt.Sprintf("%s in the manifest", quoted(clean(name)))
+			return fmt.Sprintf("%s in the manifest", quoted(clean(name))), ""
 		}
 	}
 	for _, name := range sortedNames(sections) {
 		if own[name] == nil {
-			return fmt.Sprintf("%s was added to the manifest", quoted(clean(name)))
+			return "", name
 		}
 	}
-	return ""
+	return "", ""
 }
 
 func sortedNames(m map[string]*section) []string {
