@@ -106,6 +106,18 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	if err := w.byCatalogue(); err != nil {
 		return w.sum, err
 	}
+	if w.noted > 0 {
+		text := "a member has notes of its own: " + w.first[0]
+		if w.noted > 1 {
+			text = fmt.Sprintf("%d members have notes of their own: %s", w.noted, strings.Join(w.first, ", "))
+		}
+		if w.noted > len(w.first) {
+			text += ", …"
+		}
+		if err := w.tell(hashes, intel.Attribute{Name: intel.InspectionNote, Value: clip(text)}); err != nil {
+			return w.sum, err
+		}
+	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
 }
 
@@ -126,6 +138,10 @@ type walk struct {
 	digests  int                // of these
 	unsigned []intel.Hashes     // members that are not signed themselves
 	by       map[[16]byte]int   // these, by the beginning of each digest that a catalogue can list them by
+
+	// Members that have notes. Whoever looks at the file handed in would not find them among thousands.
+	noted int
+	first []string // names of the first of them
 }
 
 // maxUnsigned bounds the members that are kept for catalogues, maxListed the digests that catalogues list.
@@ -348,6 +364,12 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	}
 	if err := w.inside(r, size, hashes, name, as, level, typ, info.Embedded, n); err != nil {
 		return typ.Name, err
+	}
+	if level >= 0 && len(n.told) > 0 {
+		const names = 3
+		if w.noted++; len(w.first) < names {
+			w.first = append(w.first, name)
+		}
 	}
 	return typ.Name, n.close()
 }
