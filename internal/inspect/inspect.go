@@ -34,6 +34,7 @@ type Limits struct {
 	Bytes   int64         // unpacked, in all levels together
 	Ratio   int64         // of unpacked to the file's own bytes; looked at from RatioFrom on
 	Memory  int64         // that one decompressor may use
+	Rounds  int64         // of hashes, for passwords that are tried, in all containers together; see [unpack.MaxRounds]
 	Time    time.Duration // of the whole
 }
 
@@ -41,7 +42,7 @@ type Limits struct {
 const RatioFrom = 64 << 20
 
 // DefaultLimits are those of a worker that is told nothing else.
-var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory: 128 << 20, Time: 10 * time.Minute}
+var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory: 128 << 20, Rounds: unpack.MaxRounds, Time: 10 * time.Minute}
 
 // File is what is to be inspected.
 type File struct {
@@ -84,7 +85,7 @@ type Summary struct {
 // Inspect tells emit what the bytes of f say. It fails only when emit or the context does, or when f itself cannot be read; everything else is
 // told as a note. now is the moment of the observations.
 func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit func(intel.Observation) error) (Summary, error) {
-	w := &walk{Inspector: i, now: now, emit: emit, root: f.Size, seen: map[intel.Hash]struct{}{}}
+	w := &walk{Inspector: i, now: now, emit: emit, root: f.Size, seen: map[intel.Hash]struct{}{}, spend: unpack.Spender(i.Limits.Rounds)}
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithTimeoutCause(ctx, i.Limits.Time, errTime)
 	defer cancel()
@@ -118,6 +119,8 @@ type walk struct {
 	root int64 // bytes of the file handed in
 	seen map[intel.Hash]struct{}
 	sum  Summary
+
+	spend func(rounds int64) bool // what trying passwords costs, in all containers together
 }
 
 // failed is an error of the receiver of observations, which ends everything; others are foreign bytes' own.
@@ -215,7 +218,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	facts = append(facts, info.Facts...)
 	var acts exe.Info
 	err = w.guarded(func() (err error) {
-		acts, err = document.Read(typ.Format, r, size, w.Passwords)
+		acts, err = document.Read(typ.Format, r, size, w.Passwords, w.spend)
 		return err
 	})
 	if err != nil {
@@ -352,7 +355,7 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 	if !unpack.Opens(format) {
 		return nil
 	}
-	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Attempt: w.Attempt}
+	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Spend: w.spend, Attempt: w.Attempt}
 	return w.guarded(func() error {
 		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
 			if m.Path == "" {

@@ -254,6 +254,34 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestRounds: what trying passwords may cost is one sum for all archives in a file, each of which would be cheap to send and dear to try.
+func TestRounds(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("unpack", "testdata", "7z-encrypted"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []entry
+	for i := range 4 {
+		entries = append(entries, entry{fmt.Sprintf("%d.7z", i), append(slices.Clone(b), byte(i))})
+	}
+	const key = 1 << 19 // what 7-Zip takes for one
+	sum, all := look(t, zipOf(t, entries...), "x.zip", func(i *Inspector) {
+		i.Passwords, i.Limits.Rounds = []string{"infected"}, 2*key
+	})
+	opened, left := 0, 0
+	for _, n := range notesOf(all) {
+		if strings.Contains(n, "opened with the password") {
+			opened++
+		}
+		if strings.Contains(n, "the passwords were not all tried") {
+			left++
+		}
+	}
+	if opened == 0 || left != opened {
+		t.Errorf("of 4 archives with room for 2, %d members opened and %d left: %v, %q", opened, left, sum, notesOf(all))
+	}
+}
+
 func TestTime(t *testing.T) {
 	var many []entry
 	for i := range 2000 {

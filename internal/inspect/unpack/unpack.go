@@ -44,6 +44,10 @@ type Options struct {
 
 	// Attempt is asked before what may take more than Memory; an error says that it is to be left alone. It may be nil.
 	Attempt func() error
+
+	// Spend is asked before each try of a password, with what it costs, and tells whether there is enough left for it. It is for a bound that many
+	// containers share, since an archive of some hundred bytes may cost a second. When nil, [MaxRounds] bound each container.
+	Spend func(rounds int64) bool
 }
 
 // Opens reports whether Each can open containers of a format.
@@ -71,7 +75,11 @@ func Each(ctx context.Context, f filetype.Format, r io.ReaderAt, size int64, o O
 	if o.Attempt == nil {
 		o.Attempt = func() error { return nil }
 	}
-	c := &container{ctx: ctx, format: f, r: contextReaderAt{ctx, r}, size: size, o: o, yield: yield}
+	if o.Spend == nil {
+		o.Spend = Spender(MaxRounds)
+	}
+	file := &fileReader{ctx: ctx, r: r, size: size}
+	c := &container{ctx: ctx, format: f, r: file, file: file, size: size, o: o, yield: yield}
 	err := c.guard(read)
 	switch {
 	case c.stop != nil:
