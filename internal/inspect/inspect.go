@@ -25,6 +25,9 @@ import (
 // Revision is that of the readers. A file that another revision has inspected may be inspected again.
 const Revision = "2"
 
+// Method is that of the detections which are made here and by no engine.
+const Method = "spoor"
+
 // MaxLevel is the deepest level of a member: 0 is in the file itself.
 const MaxLevel = 5
 
@@ -254,7 +257,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		facts = append(facts, intel.FuzzyHash{Algorithm: intel.SSDeep, Value: alike.SSDeep})
 	}
 	if isEICAR(r, size) {
-		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: "spoor", Zone: intel.Red})
+		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: Method, Zone: intel.Red})
 	}
 	if w.Scan != nil {
 		found, wrong, err := w.scan(level, size)
