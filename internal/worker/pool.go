@@ -169,6 +169,8 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		if c.used++; c.broken || c.spent || c.used >= fresh {
 			c.end()
 			c = nil
+		} else {
+			c.tidy()
 		}
 		if err != errAgain {
 			return r, err
@@ -264,6 +266,18 @@ func (p *Pool) start() (_ *child, err error) {
 	}
 	c.guards = append(held, ready.Ready...)
 	return c, nil
+}
+
+// keptScratch is how large a scratch file stays between inspections.
+const keptScratch = 64 << 20
+
+// tidy gives room back, whatever the child has left there.
+func (c *child) tidy() {
+	for _, f := range c.scratch {
+		if info, err := f.Stat(); err == nil && info.Size() > keptScratch {
+			_ = f.Truncate(0)
+		}
+	}
 }
 
 func (c *child) closeScratch() {

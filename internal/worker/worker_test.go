@@ -155,7 +155,7 @@ func child1(how string) error {
 		say(answer{Done: &sum})
 		time.Sleep(time.Hour)
 	case "rights":
-		say(answer{Failed: "could " + strings.Join(rights(parent), ", ")})
+		say(answer{Failed: "could " + strings.Join(rights(parent, len(guards) > 1), ", ")})
 		time.Sleep(time.Hour)
 	}
 	return fmt.Errorf("no such way to misbehave: %s", how)
