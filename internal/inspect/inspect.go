@@ -349,7 +349,15 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 }
 
 func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int, format filetype.Format, embedded []exe.Embedded, n *notes) error {
+	read := int64(0)
 	for _, e := range embedded {
+		if err := unpack.Overlaps(read, size); err != nil {
+			if err := n.add("%s", err); err != nil {
+				return err
+			}
+			break
+		}
+		read += e.Size
 		run := io.NewSectionReader(r, e.Offset, e.Size)
 		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -251,6 +252,23 @@ func TestLimits(t *testing.T) {
 				t.Errorf("the last word is %+v", all[len(all)-1])
 			}
 		})
+	}
+}
+
+// TestSlices: the slices of a universal binary that are all the same bytes are not all read.
+func TestSlices(t *testing.T) {
+	const size, count = 8 << 20, 30
+	b := make([]byte, size)
+	copy(b, "\xCA\xFE\xBA\xBE\x00\x00\x00"+string(rune(count)))
+	for i := range count {
+		for k, v := range []uint32{7, uint32(i), uint32(4096 * (i + 1)), size - 4096*(count+1), 12} {
+			binary.BigEndian.PutUint32(b[8+20*i+4*k:], v)
+		}
+		copy(b[4096*(i+1):], "\xCF\xFA\xED\xFE\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00")
+	}
+	sum, all := look(t, b, "x", nil)
+	if notes := notesOf(all); sum.Members == 0 || sum.Members >= count-10 || !slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "stopped: members lie over each other") }) {
+		t.Errorf("%d members of %d; notes %q", sum.Members, count, notes)
 	}
 }
 

@@ -47,7 +47,15 @@ const (
 var errOverlap = fmt.Errorf("stopped: members lie over each other, and the bytes were read more than %d times", overlapTimes)
 
 // overlaps reports whether members have read the container's bytes too often.
-func (c *container) overlaps() bool { return c.read > overlapTimes*c.file.size+overlapFree }
+func (c *container) overlaps() bool { return Overlaps(c.read, c.file.size) != nil }
+
+// Overlaps returns why no more is to be read of a file of which pieces have been read, which may lie over each other; nil when they are few.
+func Overlaps(read, size int64) error {
+	if read > overlapTimes*size+overlapFree {
+		return errOverlap
+	}
+	return nil
+}
 
 // errCut is the end of the file inside of what it promised.
 var errCut = errors.New("the data ends too early")
