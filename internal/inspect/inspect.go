@@ -359,13 +359,14 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 		}
 		read += e.Size
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
+		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n, nil); err != nil {
 			return err
 		}
 	}
 	if !unpack.Opens(format) {
 		return nil
 	}
+	known := map[string]intel.Hashes{}
 	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Spend: w.spend, Attempt: w.Attempt}
 	return w.guarded(func() error {
 		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
@@ -375,7 +376,7 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 			if name, ok := names[m.Path]; ok {
 				m.Path = name
 			}
-			return w.member(m, hashes, level, n)
+			return w.member(m, hashes, level, n, known)
 		})
 	})
 }
@@ -395,8 +396,8 @@ func (w *walk) guarded(read func() error) (err error) {
 	return read()
 }
 
-// member tells one member of a container at a level, and what is in it.
-func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *notes) error {
+// member tells one member of a container at a level, and what is in it. known are the hashes of the container's members before it, by their keys.
+func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *notes, known map[string]intel.Hashes) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -417,6 +418,13 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 	}
 	if m.Reader == nil {
 		return n.add("%s", cause(&m))
+	}
+	contains := func(hashes intel.Hashes) error {
+		to := intel.Object{Hashes: hashes, Path: clip(m.Path), Name: clip(path.Base(m.Path))}
+		return w.tell(container, intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: container}, To: to})
+	}
+	if hashes, ok := known[m.Key]; ok { // never by an empty key
+		return contains(hashes)
 	}
 	most := w.left()
 	s := &w.spools[level+1]
@@ -447,16 +455,17 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 			return err
 		}
 	}
-	name := path.Base(m.Path)
-	err = w.tell(container, intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: container}, To: intel.Object{Hashes: hashes, Path: clip(m.Path), Name: clip(name)}})
-	if err != nil {
+	if m.Key != "" {
+		known[m.Key] = hashes
+	}
+	if err := contains(hashes); err != nil {
 		return err
 	}
 	if _, again := w.seen[hashes.SHA256]; again {
 		return nil
 	}
 	w.seen[hashes.SHA256] = struct{}{}
-	_, err = w.file(s, s.size, hashes, name, m, level+1)
+	_, err = w.file(s, s.size, hashes, path.Base(m.Path), m, level+1)
 	return err
 }
 

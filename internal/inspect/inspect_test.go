@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -269,6 +270,34 @@ func TestSlices(t *testing.T) {
 	sum, all := look(t, b, "x", nil)
 	if notes := notesOf(all); sum.Members == 0 || sum.Members >= count-10 || !slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "stopped: members lie over each other") }) {
 		t.Errorf("%d members of %d; notes %q", sum.Members, count, notes)
+	}
+}
+
+// TestHardLinks: a file of many names in a file system is told under each of them, and read once.
+func TestHardLinks(t *testing.T) {
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		t.Skip("mksquashfs is not there: Debian's squashfs-tools")
+	}
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	const links, size = 64, 2 << 20
+	if err := os.WriteFile(filepath.Join(dir, "f"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range links {
+		if err := os.Link(filepath.Join(dir, "f"), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("mksquashfs", dir, image, "-quiet", "-no-progress", "-noD", "-noF").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, all := look(t, b, "x", nil)
+	if sum.Members != links+1 || len(members(all)) != links+1 || sum.Unpacked != size {
+		t.Errorf("%d members, %d told, %d bytes unpacked; want %d, and %d bytes; %q", sum.Members, len(members(all)), sum.Unpacked, links+1, size, notesOf(all))
 	}
 }
 

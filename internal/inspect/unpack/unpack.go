@@ -22,6 +22,10 @@ type Member struct {
 	Password string    // by which it was opened
 	Outside  string    // the name that the container has for it when that leads out of where it is unpacked; in valid UTF-8 without control characters, clipped
 
+	// Key names its bytes: members of one container with the same key have the same bytes, as those with several names in a file system do. It is ""
+	// where that cannot be told without reading them.
+	Key string
+
 	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
 	Names map[string]string
 
