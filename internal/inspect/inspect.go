@@ -72,8 +72,16 @@ type Inspector struct {
 	// one is to be left alone: it ran away before. A note tells it. It may be nil.
 	Attempt func() error
 
+	// Used returns how much processor time this process has used, of which an inspection gets so much as its file is large; see [Allowance]. When nil, only
+	// [Limits].Time bounds it.
+	Used func() time.Duration
+
 	spools [MaxLevel + 1]spool
 }
+
+// Allowance is how much processor time the inspection of a file of so many bytes may take: a minute, and two seconds a MiB. Real files take tenths of a
+// second a MiB. Small ones that are made to take long, by whatever there is a thousand times in them, shall not take as long as the largest may.
+func Allowance(size int64) time.Duration { return time.Minute + 2*time.Second*time.Duration(size>>20) }
 
 // Summary is what an inspection did.
 type Summary struct {
@@ -92,6 +100,9 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithTimeoutCause(ctx, i.Limits.Time, errTime)
 	defer cancel()
+	if i.Used != nil {
+		w.until = i.Used() + Allowance(f.Size)
+	}
 	for k := range i.spools {
 		i.spools[k].scratch = i.Scratch[k]
 	}
@@ -123,6 +134,7 @@ type walk struct {
 	seen map[intel.Hash]struct{}
 	sum  Summary
 
+	until time.Duration           // Used may come to
 	spend func(rounds int64) bool // what trying passwords costs, in all containers together
 }
 
@@ -409,6 +421,12 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 	}
 	if level >= MaxLevel {
 		return errDeep
+	}
+	if w.Used != nil && w.Used() > w.until {
+		if err := n.add("stopped after %s of processor time, for a file of %d bytes: what followed was not looked at", Allowance(w.root), w.root); err != nil {
+			return err
+		}
+		return errEnough
 	}
 	w.sum.Members++
 	if m.Outside != "" {

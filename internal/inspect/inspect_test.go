@@ -347,6 +347,22 @@ func TestTime(t *testing.T) {
 	}
 }
 
+// TestAllowance: a small file does not get the processor time that a large one may take.
+func TestAllowance(t *testing.T) {
+	var many []entry
+	for i := range 200 {
+		many = append(many, entry{fmt.Sprint(i), []byte(fmt.Sprint(i))})
+	}
+	used := time.Hour // before, for other files
+	sum, all := look(t, zipOf(t, many...), "", func(i *Inspector) {
+		i.Used = func() time.Duration { used += time.Second; return used }
+	})
+	notes := notesOf(all)
+	if sum.Members < 50 || sum.Members > 60 || len(notes) != 1 || !strings.HasPrefix(notes[0], "stopped after 1m0s of processor time") {
+		t.Errorf("%d members, each of a second; %q", sum.Members, notes)
+	}
+}
+
 func TestReceiverFails(t *testing.T) {
 	content := zipOf(t, entry{"a", []byte("a")}, entry{"b", []byte("b")})
 	for fails := range 5 {

@@ -55,6 +55,7 @@ func serve(change func(*inspect.Inspector)) error {
 		os.Exit(1) // nobody is left to tell anything
 	}()
 	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Patterns: s.Patterns, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	i.Used = processorTime
 	for k := range i.Scratch {
 		i.Scratch[k] = scratch[k]
 	}
