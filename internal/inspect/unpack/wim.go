@@ -226,7 +226,7 @@ func (r *wimReader) flush() error {
 	})
 	for _, w := range r.waiting {
 		res := r.streams[w.hash]
-		if err := r.tell(Member{Path: w.path, Size: res.size, Reader: r.checked(res, w.hash)}); err != nil {
+		if err := r.tell(Member{Path: w.path, Size: res.size, Key: string(w.hash[:]), Reader: r.checked(res, w.hash)}); err != nil {
 			return err
 		}
 	}
