@@ -154,7 +154,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			}
 			in.again = isInspected(before)
 		}
-		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking, Members: &members}
+		job := worker.Job{Name: filepath.Base(in.path), Now: time.Now(), Marking: o.marking, Members: &members, File: in.file}
 		if in.stdin != "" {
 			job.Name = "" // nobody has told one
 		}

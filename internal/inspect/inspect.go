@@ -25,6 +25,9 @@ import (
 // Revision is that of the readers. A file that another revision has inspected may be inspected again.
 const Revision = "2"
 
+// Method is that of the detections which are made here and by no engine.
+const Method = "spoor"
+
 // MaxLevel is the deepest level of a member: 0 is in the file itself.
 const MaxLevel = 5
 
@@ -34,6 +37,7 @@ type Limits struct {
 	Bytes   int64         // unpacked, in all levels together
 	Ratio   int64         // of unpacked to the file's own bytes; looked at from RatioFrom on
 	Memory  int64         // that one decompressor may use
+	Rounds  int64         // of hashes, for passwords that are tried, in all containers together; see [unpack.MaxRounds]
 	Time    time.Duration // of the whole
 }
 
@@ -41,7 +45,7 @@ type Limits struct {
 const RatioFrom = 64 << 20
 
 // DefaultLimits are those of a worker that is told nothing else.
-var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory: 128 << 20, Time: 10 * time.Minute}
+var DefaultLimits = Limits{Members: 250_000, Bytes: 8 << 30, Ratio: 250, Memory: 128 << 20, Rounds: unpack.MaxRounds, Time: 10 * time.Minute}
 
 // File is what is to be inspected.
 type File struct {
@@ -68,8 +72,16 @@ type Inspector struct {
 	// one is to be left alone: it ran away before. A note tells it. It may be nil.
 	Attempt func() error
 
+	// Used returns how much processor time this process has used, of which an inspection gets so much as its file is large; see [Allowance]. When nil, only
+	// [Limits].Time bounds it.
+	Used func() time.Duration
+
 	spools [MaxLevel + 1]spool
 }
+
+// Allowance is how much processor time the inspection of a file of so many bytes may take: a minute, and two seconds a MiB. Real files take tenths of a
+// second a MiB. Small ones that are made to take long, by whatever there is a thousand times in them, shall not take as long as the largest may.
+func Allowance(size int64) time.Duration { return time.Minute + 2*time.Second*time.Duration(size>>20) }
 
 // Summary is what an inspection did.
 type Summary struct {
@@ -84,10 +96,13 @@ type Summary struct {
 // Inspect tells emit what the bytes of f say. It fails only when emit or the context does, or when f itself cannot be read; everything else is
 // told as a note. now is the moment of the observations.
 func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit func(intel.Observation) error) (Summary, error) {
-	w := &walk{Inspector: i, now: now, emit: emit, root: f.Size, seen: map[intel.Hash]struct{}{}}
+	w := &walk{Inspector: i, now: now, emit: emit, root: f.Size, seen: map[intel.Hash]struct{}{}, spend: unpack.Spender(i.Limits.Rounds)}
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithTimeoutCause(ctx, i.Limits.Time, errTime)
 	defer cancel()
+	if i.Used != nil {
+		w.until = i.Used() + Allowance(f.Size)
+	}
 	for k := range i.spools {
 		i.spools[k].scratch = i.Scratch[k]
 	}
@@ -142,6 +157,9 @@ type walk struct {
 	// Members that have notes. Whoever looks at the file handed in would not find them among thousands.
 	noted int
 	first []string // names of the first of them
+
+	until time.Duration           // Used may come to
+	spend func(rounds int64) bool // what trying passwords costs, in all containers together
 }
 
 // maxUnsigned bounds the members that are kept for catalogues, maxListed the digests that catalogues list.
@@ -293,7 +311,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	facts = append(facts, info.Facts...)
 	var acts exe.Info
 	err = w.guarded(func() (err error) {
-		acts, err = document.Read(typ.Format, r, size, w.Passwords)
+		acts, err = document.Read(typ.Format, r, size, w.Passwords, w.spend)
 		return err
 	})
 	if err != nil {
@@ -341,7 +359,7 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 		facts = append(facts, intel.FuzzyHash{Algorithm: intel.SSDeep, Value: alike.SSDeep})
 	}
 	if isEICAR(r, size) {
-		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: "spoor", Zone: intel.Red})
+		facts = append(facts, intel.Detection{Name: "EICAR-Test-File", Method: Method, Zone: intel.Red})
 	}
 	if w.Scan != nil {
 		found, wrong, err := w.scan(level, size)
@@ -439,16 +457,25 @@ func (w *walk) inside(r io.ReaderAt, size int64, hashes intel.Hashes, name strin
 }
 
 func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name string, names map[string]string, level int, format filetype.Format, embedded []exe.Embedded, n *notes) error {
+	read := int64(0)
 	for _, e := range embedded {
+		if err := unpack.Overlaps(read, size); err != nil {
+			if err := n.add("%s", err); err != nil {
+				return err
+			}
+			break
+		}
+		read += e.Size
 		run := io.NewSectionReader(r, e.Offset, e.Size)
-		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n); err != nil {
+		if err := w.member(unpack.Member{Path: e.Path, Size: e.Size, Reader: run}, hashes, level, n, nil); err != nil {
 			return err
 		}
 	}
 	if !unpack.Opens(format) {
 		return nil
 	}
-	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Attempt: w.Attempt}
+	known := map[string]intel.Hashes{}
+	o := unpack.Options{Passwords: w.Passwords, Memory: w.Limits.Memory, Spend: w.spend, Attempt: w.Attempt}
 	return w.guarded(func() error {
 		return unpack.Each(w.ctx, format, r, size, o, func(m unpack.Member) error {
 			if m.Path == "" {
@@ -457,7 +484,7 @@ func (w *walk) members(r io.ReaderAt, size int64, hashes intel.Hashes, name stri
 			if name, ok := names[m.Path]; ok {
 				m.Path = name
 			}
-			return w.member(m, hashes, level, n)
+			return w.member(m, hashes, level, n, known)
 		})
 	})
 }
@@ -477,8 +504,8 @@ func (w *walk) guarded(read func() error) (err error) {
 	return read()
 }
 
-// member tells one member of a container at a level, and what is in it.
-func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *notes) error {
+// member tells one member of a container at a level, and what is in it. known are the hashes of the container's members before it, by their keys.
+func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *notes, known map[string]intel.Hashes) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -491,6 +518,12 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 	if level >= MaxLevel {
 		return errDeep
 	}
+	if w.Used != nil && w.Used() > w.until {
+		if err := n.add("stopped after %s of processor time, for a file of %d bytes: what followed was not looked at", Allowance(w.root), w.root); err != nil {
+			return err
+		}
+		return errEnough
+	}
 	w.sum.Members++
 	if m.Outside != "" {
 		if err := n.add("%s: the container names it \"%s\", outside of itself", m.Path, m.Outside); err != nil {
@@ -499,6 +532,13 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 	}
 	if m.Reader == nil {
 		return n.add("%s", cause(&m))
+	}
+	contains := func(hashes intel.Hashes) error {
+		to := intel.Object{Hashes: hashes, Path: clip(m.Path), Name: clip(path.Base(m.Path))}
+		return w.tell(container, intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: container}, To: to})
+	}
+	if hashes, ok := known[m.Key]; ok { // never by an empty key
+		return contains(hashes)
 	}
 	most := w.left()
 	s := &w.spools[level+1]
@@ -529,16 +569,17 @@ func (w *walk) member(m unpack.Member, container intel.Hashes, level int, n *not
 			return err
 		}
 	}
-	name := path.Base(m.Path)
-	err = w.tell(container, intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: container}, To: intel.Object{Hashes: hashes, Path: clip(m.Path), Name: clip(name)}})
-	if err != nil {
+	if m.Key != "" {
+		known[m.Key] = hashes
+	}
+	if err := contains(hashes); err != nil {
 		return err
 	}
 	if _, again := w.seen[hashes.SHA256]; again {
 		return nil
 	}
 	w.seen[hashes.SHA256] = struct{}{}
-	_, err = w.file(s, s.size, hashes, name, m, level+1)
+	_, err = w.file(s, s.size, hashes, path.Base(m.Path), m, level+1)
 	return err
 }
 

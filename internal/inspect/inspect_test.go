@@ -7,11 +7,13 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -279,6 +281,79 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestSlices: the slices of a universal binary that are all the same bytes are not all read.
+func TestSlices(t *testing.T) {
+	const size, count = 8 << 20, 30
+	b := make([]byte, size)
+	copy(b, "\xCA\xFE\xBA\xBE\x00\x00\x00"+string(rune(count)))
+	for i := range count {
+		for k, v := range []uint32{7, uint32(i), uint32(4096 * (i + 1)), size - 4096*(count+1), 12} {
+			binary.BigEndian.PutUint32(b[8+20*i+4*k:], v)
+		}
+		copy(b[4096*(i+1):], "\xCF\xFA\xED\xFE\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00")
+	}
+	sum, all := look(t, b, "x", nil)
+	if notes := notesOf(all); sum.Members == 0 || sum.Members >= count-10 || !slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "stopped: members lie over each other") }) {
+		t.Errorf("%d members of %d; notes %q", sum.Members, count, notes)
+	}
+}
+
+// TestHardLinks: a file of many names in a file system is told under each of them, and read once.
+func TestHardLinks(t *testing.T) {
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		t.Skip("mksquashfs is not there: Debian's squashfs-tools")
+	}
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	const links, size = 64, 2 << 20
+	if err := os.WriteFile(filepath.Join(dir, "f"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range links {
+		if err := os.Link(filepath.Join(dir, "f"), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("mksquashfs", dir, image, "-quiet", "-no-progress", "-noD", "-noF").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, all := look(t, b, "x", nil)
+	if sum.Members != links+1 || len(members(all)) != links+1 || sum.Unpacked != size {
+		t.Errorf("%d members, %d told, %d bytes unpacked; want %d, and %d bytes; %q", sum.Members, len(members(all)), sum.Unpacked, links+1, size, notesOf(all))
+	}
+}
+
+// TestRounds: what trying passwords may cost is one sum for all archives in a file, each of which would be cheap to send and dear to try.
+func TestRounds(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("unpack", "testdata", "7z-encrypted"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []entry
+	for i := range 4 {
+		entries = append(entries, entry{fmt.Sprintf("%d.7z", i), append(slices.Clone(b), byte(i))})
+	}
+	const key = 1 << 19 // what 7-Zip takes for one
+	sum, all := look(t, zipOf(t, entries...), "x.zip", func(i *Inspector) {
+		i.Passwords, i.Limits.Rounds = []string{"infected"}, 2*key
+	})
+	opened, left := 0, 0
+	for _, n := range notesOf(all) {
+		if strings.Contains(n, "opened with the password") {
+			opened++
+		}
+		if strings.Contains(n, "the passwords were not all tried") {
+			left++
+		}
+	}
+	if opened == 0 || left != opened {
+		t.Errorf("of 4 archives with room for 2, %d members opened and %d left: %v, %q", opened, left, sum, notesOf(all))
+	}
+}
+
 func TestTime(t *testing.T) {
 	var many []entry
 	for i := range 2000 {
@@ -294,6 +369,22 @@ func TestTime(t *testing.T) {
 	})
 	if notes := notesOf(all); len(notes) != 1 || !strings.HasPrefix(notes[0], "stopped after 50ms") {
 		t.Errorf("%q", notes)
+	}
+}
+
+// TestAllowance: a small file does not get the processor time that a large one may take.
+func TestAllowance(t *testing.T) {
+	var many []entry
+	for i := range 200 {
+		many = append(many, entry{fmt.Sprint(i), []byte(fmt.Sprint(i))})
+	}
+	used := time.Hour // before, for other files
+	sum, all := look(t, zipOf(t, many...), "", func(i *Inspector) {
+		i.Used = func() time.Duration { used += time.Second; return used }
+	})
+	notes := notesOf(all)
+	if sum.Members < 50 || sum.Members > 60 || len(notes) != 1 || !strings.HasPrefix(notes[0], "stopped after 1m0s of processor time") {
+		t.Errorf("%d members, each of a second; %q", sum.Members, notes)
 	}
 }
 

@@ -542,7 +542,7 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 		// On a full disk what waits must be inspected all the same, or nothing would ever make room.
 		q.o.Log.Error("that an inspection begins cannot be written down", "file", e.File.SHA256.String(), "error", err)
 	}
-	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members}
+	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members, File: e.File}
 	if e.Attempts > maxAttempts {
 		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
 		said := Names(e.File, j, e.Name)

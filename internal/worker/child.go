@@ -55,6 +55,7 @@ func serve(change func(*inspect.Inspector)) error {
 		os.Exit(1) // nobody is left to tell anything
 	}()
 	i := &inspect.Inspector{Limits: s.Limits, Trust: s.Trust, Passwords: s.Passwords, Patterns: s.Patterns, Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}}
+	i.Used = processorTime
 	for k := range i.Scratch {
 		i.Scratch[k] = scratch[k]
 	}
@@ -114,11 +115,6 @@ func serve(change func(*inspect.Inspector)) error {
 		if err := errors.Join(send(end), out.Flush()); err != nil {
 			return err
 		}
-		for _, f := range scratch {
-			if info, err := f.Stat(); err == nil && info.Size() > keptScratch {
-				_ = f.Truncate(0) // only gives room back
-			}
-		}
 	}
 }
 
@@ -135,9 +131,6 @@ func held() int64 {
 // flushEvery is how long what was told may be held back: somebody watches the number of members, and what stands in the buffer when the process
 // is killed is lost.
 const flushEvery = 200 * time.Millisecond
-
-// keptScratch is how large a scratch file stays between inspections.
-const keptScratch = 64 << 20
 
 func receive(in *bufio.Reader, v any) error {
 	line, err := in.ReadSlice('\n')

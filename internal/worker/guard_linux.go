@@ -42,6 +42,9 @@ func within() (calls []seccomp.NameWithConditions) {
 	return calls
 }
 
+// addresses is how many bytes of addresses are left beside memory: the Go runtime reserves some, and those that are only read cost tables in the kernel.
+const addresses = 4 << 30
+
 // restrict takes every right from this process but that of reading and writing what is open. It returns the guards that hold.
 func restrict(s *setup) ([]string, error) {
 	var guards []string
@@ -57,7 +60,8 @@ func restrict(s *setup) ([]string, error) {
 		resource int
 		most     uint64
 	}{
-		{unix.RLIMIT_DATA, uint64(s.Memory)}, {unix.RLIMIT_FSIZE, uint64(s.Limits.Bytes)}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 64},
+		{unix.RLIMIT_DATA, uint64(s.Memory)}, {unix.RLIMIT_AS, uint64(s.Memory) + addresses},
+		{unix.RLIMIT_FSIZE, uint64(s.Limits.Bytes)}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 64},
 	}
 	for _, l := range limits {
 		if err := lower(l.resource, l.most); err != nil {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rights returns what this process can do that a worker must not.
-func rights(ppid int) (got []string) {
+// rights returns what this process can do that a worker must not; limited says that it is under limits of the kernel.
+func rights(ppid int, limited bool) (got []string) {
 	parent := uintptr(ppid)
 	try := func(what string, err error) {
 		if err == nil {
@@ -59,6 +59,13 @@ func rights(ppid int) (got []string) {
 	call("read its parent's memory", unix.SYS_PROCESS_VM_READV, parent, buffer, 1, buffer, 1, 0)
 	call("run a process beside itself", unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0)
 	call("have memory that does not count", unix.SYS_MMAP, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON, ^uintptr(0), 0)
+	if limited { // what is only read is no memory of RLIMIT_DATA, and has tables in the kernel all the same
+		var err error
+		for n := 0; n < 8 && err == nil; n++ {
+			_, err = unix.Mmap(-1, 0, 1<<30, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
+		}
+		try("have addresses without end", err)
+	}
 	call("make a file of memory", unix.SYS_MEMFD_CREATE, buffer, 0)
 	call("set up io_uring", unix.SYS_IO_URING_SETUP, 1, buffer)
 	call("handle its own page faults", unix.SYS_USERFAULTFD, 0)
@@ -70,6 +77,22 @@ func rights(ppid int) (got []string) {
 	call("leave its namespace", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 	call("raise its limits", unix.SYS_SETRLIMIT, unix.RLIMIT_NOFILE, buffer)
 	call("change what it may become", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)
+	call("open a file in another way", unix.SYS_OPENAT2, ^uintptr(99), buffer, buffer, 24)
+	call("open a file by its number", unix.SYS_OPEN_BY_HANDLE_AT, linkFD, buffer, 0)
+	call("start a program from a descriptor", unix.SYS_EXECVEAT, scratchFD, buffer, 0, 0, unix.AT_EMPTY_PATH)
+	call("run a process with flags", unix.SYS_CLONE3, buffer, 64)
+	call("use io_uring", unix.SYS_IO_URING_ENTER, scratchFD, 1, 0, 0, 0)
+	call("have memory that nobody sees", unix.SYS_MEMFD_SECRET, 0)
+	call("have memory that stays", unix.SYS_MLOCKALL, 3)
+	call("watch files", unix.SYS_INOTIFY_INIT1, 0)
+	call("watch the machine", unix.SYS_PERF_EVENT_OPEN, buffer, 0, ^uintptr(0), ^uintptr(0), 0)
+	call("control a device", unix.SYS_IOCTL, linkFD, unix.TIOCSTI, buffer)
+	call("have larger pipes", unix.SYS_FCNTL, linkFD, unix.F_SETPIPE_SZ, 1<<20)
+	call("go first", unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, ^uintptr(19))
+	call("send to an address", unix.SYS_SENDTO, linkFD, buffer, 1, 0, buffer, 16)
+	call("take a lock of others", unix.SYS_FLOCK, scratchFD, unix.LOCK_EX)
+	call("have room set aside", unix.SYS_FALLOCATE, scratchFD, 0, 0, 1<<30)
+	call("mount", unix.SYS_MOUNT, buffer, buffer, buffer, 0, buffer)
 	call("become another user", unix.SYS_SETUID, 0)
 	return got
 }

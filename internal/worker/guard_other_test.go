@@ -4,6 +4,6 @@ package worker
 
 // There are no guards to try here.
 
-func rights(int) []string { return nil }
+func rights(int, bool) []string { return nil }
 
 func onlyFilter() []string { return nil }

@@ -19,8 +19,8 @@ import (
 // hostileInputs is how many mutated files go through the workers.
 const hostileInputs = 10_000
 
-// TestHostile sends real files through the workers, mutated by a program: bytes changed, runs copied, cut and repeated, numbers made large. Whatever
-// they hold, each inspection ends with the hashes of its file and says that it has ended; no worker that dies takes another file's inspection along.
+// TestHostile sends real files through the workers, mutated by a program: bytes changed, runs copied, cut and repeated, numbers made large; of
+// two in ten the numbers, names and checksums as the format has them, packed into other archives. Whatever they hold, each inspection ends with the hashes of its file and says that it has ended; no worker that dies takes another file's inspection along.
 func TestHostile(t *testing.T) {
 	seeds := realdata.Seeds(t, realdata.Path(t, "files"), filepath.Join("..", "inspect", "unpack", "testdata"))
 	const workers = 2
@@ -35,7 +35,11 @@ func TestHostile(t *testing.T) {
 			name := filepath.Join(t.TempDir(), fmt.Sprint(w))
 			for n := w; n < hostileInputs; n += workers {
 				rnd := rand.New(rand.NewPCG(uint64(n), 11))
-				content := realdata.Mutate(rnd, seeds)
+				mutate := realdata.Mutate
+				if n%10 < 2 {
+					mutate = realdata.MutateFields
+				}
+				content := mutate(rnd, seeds)
 				if err := os.WriteFile(name, content, 0o600); err != nil {
 					t.Error(err)
 					return

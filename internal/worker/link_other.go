@@ -77,3 +77,6 @@ func (l *link) send(r *request, f *os.File) error {
 }
 
 func (l *link) file(r *request) (*os.File, error) { return os.Open(r.Path) }
+
+// processorTime is not told here: an inspection ends by its time.
+func processorTime() time.Duration { return 0 }

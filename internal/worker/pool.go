@@ -124,6 +124,7 @@ type Job struct {
 	Now     time.Time     // the moment of the observations
 	Marking intel.Marking // of them
 	Members *atomic.Int64 // counts the members as they are told, for a person who waits; may be nil
+	File    intel.Hashes  // of the file, when the caller knows them: a child that says otherwise is not believed
 }
 
 // Inspect inspects a file. tell gets the observations as they come, from this goroutine. When the child dies of what it reads, a fresh one leaves
@@ -154,7 +155,7 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, p.c.Limits.Time+grace, errTooLong)
 	defer cancel()
-	i := &inspection{Job: j, f: f, size: info.Size(), tell: tell, output: p.c.Output, avoid: map[int]string{}}
+	i := &inspection{Job: j, f: f, size: info.Size(), tell: tell, tree: newTree(j.File, p.c.Limits.Members), output: p.c.Output, avoid: map[int]string{}}
 	for {
 		if c == nil {
 			if c, err = p.start(); err != nil {
@@ -168,6 +169,8 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		if c.used++; c.broken || c.spent || c.used >= fresh {
 			c.end()
 			c = nil
+		} else {
+			c.tidy()
 		}
 		if err != errAgain {
 			return r, err
@@ -181,7 +184,7 @@ type inspection struct {
 	f      *os.File
 	size   int64
 	tell   func(intel.Observation) error
-	file   intel.Hashes   // that the child says the file has
+	tree   *tree          // what may be told of
 	told   int            // observations
 	skip   int            // of those to come that have been told
 	output int64          // bytes that may still be said
@@ -265,6 +268,18 @@ func (p *Pool) start() (_ *child, err error) {
 	return c, nil
 }
 
+// keptScratch is how large a scratch file stays between inspections.
+const keptScratch = 64 << 20
+
+// tidy gives room back, whatever the child has left there.
+func (c *child) tidy() {
+	for _, f := range c.scratch {
+		if info, err := f.Stat(); err == nil && info.Size() > keptScratch {
+			_ = f.Truncate(0)
+		}
+	}
+}
+
 func (c *child) closeScratch() {
 	for _, f := range c.scratch {
 		f.Close()
@@ -341,8 +356,8 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 			i.avoid[at.attempt], i.skip = r.Stopped, min(at.told, i.told)
 			return r, errAgain
 		}
-		r.File, r.Size = i.file, i.size
-		if i.file.IsZero() {
+		r.File, r.Size = i.tree.root, i.size
+		if r.File.IsZero() {
 			hashing, end := context.WithTimeoutCause(ctx, max(c.c.Limits.Time, leastHashing), errTooLong)
 			hashes, n, err := inspect.HashReader(inspect.While(hashing, io.NewSectionReader(i.f, 0, i.size)))
 			end()
@@ -354,10 +369,10 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 			case err != nil || n != i.size:
 				return r, nil // it cannot be read here either
 			}
-			r.File, i.file = hashes, hashes
+			r.File = hashes
 		}
 		for _, last := range []intel.Attribute{{Name: intel.InspectionNote, Value: "inspection stopped: " + r.Stopped}, {Name: intel.Inspected, Value: "revision " + inspect.Revision}} {
-			if err := i.tell(i.stamp(intel.Observation{File: i.file, Fact: last})); err != nil {
+			if err := i.tell(i.stamp(intel.Observation{File: r.File, Fact: last})); err != nil {
 				return r, err
 			}
 		}
@@ -391,10 +406,10 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 				i.skip--
 				continue
 			}
-			i.told++
-			if i.file.IsZero() {
-				i.file = o.File // the first is of the file itself
+			if err := i.tree.take(o); err != nil {
+				return stop(err)
 			}
+			i.told++
 			if i.Members != nil && o.Fact.Kind() == (intel.Relation{}).Kind() {
 				i.Members.Add(1)
 			}
@@ -414,7 +429,11 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 				return stop(err)
 			}
 		case a.Done != nil:
+			if i.tree.root.IsZero() {
+				return stop(errors.New("it says that it is done, and has told nothing"))
+			}
 			r.Summary, c.spent = *a.Done, a.Spent
+			r.File, r.Size = i.tree.root, i.size
 			return r, nil
 		case a.Failed != "":
 			return stop(errors.New(a.Failed))

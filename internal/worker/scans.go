@@ -62,6 +62,7 @@ func (c *child) scan(ctx context.Context, i *inspection, s *scan) error {
 	if err != nil {
 		return err
 	}
+	i.tree.scanned(found.Detections)
 	message = append(message, '\n')
 	if i.said.size += len(message); i.said.kept() {
 		i.said.answers = append(i.said.answers, message)

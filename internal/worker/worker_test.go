@@ -109,7 +109,7 @@ func child1(how string) error {
 		panic("index out of range [7] with length 3")
 	case "chatter":
 		for {
-			fmt.Fprintln(l, `o{"file":{"md5":"`+strings.Repeat("0", 31)+`1"},"source":{"type":"inspection","name":"x"},"attribute":{"name":"type","value":"x"}}`)
+			lie(l, hashesOf("x"), intel.Attribute{Name: intel.Type, Value: "x"})
 		}
 	case "nonsense":
 		fmt.Fprintln(l, "{")
@@ -117,11 +117,63 @@ func child1(how string) error {
 	case "liar":
 		fmt.Fprintln(l, `o{"file":{"md5":"`+strings.Repeat("0", 31)+`1"},"source":{"type":"inspection","name":"x"},"listing":{"feed":"x","zone":"green"}}`)
 		time.Sleep(time.Hour)
+	case "detection", "inspected", "engine", "weak", "mixed", "flood", "summary", "silent":
+		f, err := l.file(&r)
+		if err != nil {
+			return err
+		}
+		self, _, err := inspect.HashReader(f)
+		if err != nil {
+			return err
+		}
+		other := hashesOf("some other file")
+		contains := func(member intel.Hashes) intel.Relation {
+			return intel.Relation{Verb: intel.Contains, From: intel.Object{Hashes: self}, To: intel.Object{Hashes: member, Path: "x", Name: "x"}}
+		}
+		sum := inspect.Summary{File: self, Size: r.Size}
+		switch how {
+		case "detection":
+			lie(l, self, intel.Attribute{Name: intel.Size, Value: "10"})
+			lie(l, other, intel.Detection{Name: "EICAR-Test-File", Method: inspect.Method, Zone: intel.Red})
+		case "inspected":
+			lie(l, intel.Hashes{}, contains(other))
+			lie(l, other, intel.Attribute{Name: intel.Inspected, Value: "revision " + inspect.Revision})
+		case "engine":
+			lie(l, self, intel.Detection{Name: "Win.Trojan", Method: "clamav", Zone: intel.Red})
+		case "weak":
+			lie(l, intel.Hashes{}, contains(intel.Hashes{MD5: other.MD5}))
+		case "mixed":
+			lie(l, intel.Hashes{MD5: other.MD5, SHA1: self.SHA1, SHA256: self.SHA256}, intel.Attribute{Name: intel.Type, Value: "x"})
+		case "flood":
+			for n := range 100 {
+				lie(l, intel.Hashes{}, contains(hashesOf(fmt.Sprint(n))))
+			}
+		case "summary":
+			lie(l, self, intel.Attribute{Name: intel.Size, Value: "10"})
+			sum.File = other
+		}
+		say(answer{Done: &sum})
+		time.Sleep(time.Hour)
 	case "rights":
-		say(answer{Failed: "could " + strings.Join(rights(parent), ", ")})
+		say(answer{Failed: "could " + strings.Join(rights(parent, len(guards) > 1), ", ")})
 		time.Sleep(time.Hour)
 	}
 	return fmt.Errorf("no such way to misbehave: %s", how)
+}
+
+func hashesOf(content string) intel.Hashes {
+	h, _, _ := inspect.HashReader(strings.NewReader(content)) // no reading from memory fails
+	return h
+}
+
+// lie says what no honest child would.
+func lie(w io.Writer, file intel.Hashes, fact intel.Fact) {
+	o := intel.Observation{Source: intel.Source{Type: intel.InspectionSource, Name: SourceName}, Time: now, File: file, Fact: fact}
+	b, err := o.MarshalJSON()
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(w, "%c%s\n", observed, b)
 }
 
 func newTestPool(t *testing.T, c Config, mode string) *Pool {
@@ -330,6 +382,44 @@ func TestEndsWhileHashing(t *testing.T) {
 	defer stopping.Stop()
 	if _, err := p.Inspect(ctx, f, Job{Name: "x", Now: now}, func(intel.Observation) error { return nil }); err != context.Canceled {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+// TestLies: a child that foreign bytes have taken over tells of nothing but the file that it was handed and of what it says is in it, and does not speak
+// for the engines that the parent asks.
+func TestLies(t *testing.T) {
+	limits := inspect.DefaultLimits
+	limits.Members = 10
+	const content = "some bytes"
+	for _, tt := range []struct {
+		how, want string
+		known     bool // the parent knows the file's hashes
+	}{
+		{"detection", "it tells of a file that was not handed over", false},
+		{"inspected", "it tells that a file was inspected that was not handed over", false},
+		{"engine", `it tells a detection by "clamav", which found none`, false},
+		{"weak", "it tells of a member without its hashes", false},
+		{"mixed", "it tells of a file that was not handed over", true},
+		{"flood", "it tells of more than 10 members", false},
+		{"silent", "it says that it is done, and has told nothing", false},
+		{"summary", "", false},
+	} {
+		t.Run(tt.how, func(t *testing.T) {
+			p := newTestPool(t, Config{Limits: limits}, "-child="+tt.how)
+			j := Job{Name: "x", Now: now}
+			if tt.known {
+				j.File = hashesOf(content)
+			}
+			r, err := p.Inspect(t.Context(), write(t, content), j, func(o intel.Observation) error {
+				if o.File == hashesOf("some other file") {
+					t.Errorf("the lie is told: %+v", o)
+				}
+				return nil
+			})
+			if err != nil || r.File != hashesOf(content) || !strings.Contains(r.Stopped, tt.want) || tt.want == "" && r.Stopped != "" {
+				t.Errorf("of %v; stopped: %q, want %q; %v", r.File, r.Stopped, tt.want, err)
+			}
+		})
 	}
 }
 

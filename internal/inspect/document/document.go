@@ -16,8 +16,8 @@ import (
 const maxFacts = 64
 
 // Read reads a document of format f in the size bytes of r: shortcuts, compound files, OOXML, PDF, RTF and HTML; of any other format it tells nothing.
-// passwords are tried on an encrypted PDF or workbook. What cannot be read is left out; the error says what and why, and the rest is told all the same.
-func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string) (exe.Info, error) {
+// passwords are tried on an encrypted PDF or workbook, as long as spend has enough left for what they cost in rounds of a hash. What cannot be read is left out; the error says what and why, and the rest is told all the same.
+func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string, spend func(rounds int64) bool) (exe.Info, error) {
 	t := &teller{}
 	var err error
 	switch f {
@@ -28,7 +28,7 @@ func Read(f filetype.Format, r io.ReaderAt, size int64, passwords []string) (exe
 	case filetype.OOXML:
 		err = readOOXML(t, r, size)
 	case filetype.PDF:
-		err = readPDF(t, r, size, passwords)
+		err = readPDF(t, r, size, passwords, spend)
 	case filetype.RTF:
 		err = readRTF(t, r, size)
 	case filetype.HTML:

@@ -22,7 +22,7 @@ import (
 // told returns the attributes that a document gives, as "name: value".
 func told(t testing.TB, f filetype.Format, b []byte) []string {
 	t.Helper()
-	info, err := Read(f, bytes.NewReader(b), int64(len(b)), nil)
+	info, err := Read(f, bytes.NewReader(b), int64(len(b)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +358,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(byte(5), []byte("<html>atob new Blob createObjectURL ms-msdt:"))
 	formats := []filetype.Format{filetype.LNK, filetype.OLE, filetype.OOXML, filetype.PDF, filetype.RTF, filetype.HTML}
 	f.Fuzz(func(t *testing.T, k byte, b []byte) {
-		info, _ := Read(formats[int(k)%len(formats)], bytes.NewReader(b), int64(len(b)), nil)
+		info, _ := Read(formats[int(k)%len(formats)], bytes.NewReader(b), int64(len(b)), nil, nil)
 		for _, fact := range info.Facts {
 			if a := fact.(intel.Attribute); a.Value == "" || len(a.Value) > intel.MaxText {
 				t.Errorf("%s has %d bytes", a.Name, len(a.Value))

@@ -16,8 +16,8 @@ var pdfNames = []string{"JavaScript", "JS", "OpenAction", "AA", "Launch", "Embed
 const maxTargets = 16
 
 // readPDF counts the names that act in all objects, of object streams and earlier revisions, too, and tells what actions start or reach.
-func readPDF(t *teller, r io.ReaderAt, size int64, passwords []string) error {
-	f, err := pdf.Open(r, size, passwords)
+func readPDF(t *teller, r io.ReaderAt, size int64, passwords []string, spend func(rounds int64) bool) error {
+	f, err := pdf.Open(r, size, passwords, spend)
 	if err != nil {
 		return err
 	}

@@ -41,14 +41,17 @@ type crypt struct {
 	filters        Dict   // the named methods
 }
 
-// maxTries bounds the passwords that are tried, and maxCostly those of the revision that costs milliseconds each.
+// What trying a password costs, in rounds of a hash of 20 ns; revision 6 takes milliseconds.
 const (
-	maxTries  = 20_000
-	maxCostly = 1000
+	tryRounds    = 1 << 10
+	costlyRounds = 1 << 16
 )
 
+// maxID bounds the file's identifier, which is hashed for each password. Real ones have 16 bytes.
+const maxID = 1 << 10
+
 // unlock looks for encryption in trailers and cross-reference streams, and for the password.
-func (f *File) unlock(passwords []string) {
+func (f *File) unlock(passwords []string, spend func(rounds int64) bool) {
 	var d Dict
 	var id any
 	ref := Ref{}
@@ -79,10 +82,7 @@ func (f *File) unlock(passwords []string) {
 	f.Encrypted = true
 	c, err := f.newCrypt(d, id)
 	if err == nil {
-		var ok bool
-		if f.Password, ok = c.open(passwords); !ok {
-			err = ErrPassword
-		}
+		f.Password, err = c.open(passwords, spend)
 	}
 	if f.locked = err; err != nil {
 		return
@@ -111,7 +111,7 @@ func (f *File) newCrypt(d Dict, id any) (*crypt, error) {
 	}
 	if a, ok := id.(Array); ok && len(a) > 0 {
 		s, _ := f.Resolve(a[0]).(String)
-		c.id = []byte(s)
+		c.id = []byte(s[:min(len(s), maxID)])
 	}
 	switch {
 	case version == 1:
@@ -160,23 +160,20 @@ func (c *crypt) filter(f *File, name Name) method {
 }
 
 // open looks for the password that fits, as the user's and as the owner's.
-func (c *crypt) open(passwords []string) (string, bool) {
-	most := maxTries
+func (c *crypt) open(passwords []string, spend func(rounds int64) bool) (string, error) {
+	cost := int64(tryRounds)
 	if c.revision == 6 {
-		most = maxCostly
+		cost = costlyRounds
 	}
-	if c.try("") {
-		return "", true
-	}
-	for i, p := range passwords {
-		if i >= most {
-			break
+	for _, p := range append([]string{""}, passwords...) {
+		if !spend(cost) {
+			return "", errTries
 		}
 		if c.try(p) {
-			return p, true
+			return p, nil
 		}
 	}
-	return "", false
+	return "", ErrPassword
 }
 
 // padding completes passwords to 32 bytes.

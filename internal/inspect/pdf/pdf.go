@@ -74,18 +74,22 @@ type File struct {
 	unended        bool   // no stream's end was found from some place on
 }
 
-// ErrPassword is why nothing in an encrypted file can be read.
-var ErrPassword = errors.New("none of the passwords opens it")
+// Why nothing in an encrypted file can be read.
+var (
+	ErrPassword = errors.New("none of the passwords opens it")
+	errTries    = errors.New("it is encrypted, and the passwords were not all tried: that would take too long")
+)
 
 // Open finds the objects of the size bytes of r. It fails only when there are none. An encrypted file is opened with the empty password or one of
-// passwords; if none fits, values are given with their strings and streams locked.
-func Open(r io.ReaderAt, size int64, passwords []string) (*File, error) {
+// passwords, each as long as spend has enough left for what a try costs in rounds of a hash; if none fits, values are given with their strings and
+// streams locked.
+func Open(r io.ReaderAt, size int64, passwords []string, spend func(rounds int64) bool) (*File, error) {
 	f := &File{r: r, size: size, opened: -1, budget: 6*size + 16<<20, inflow: maxPackedAll, packing: 2 * maxPackedAll}
 	f.walker, f.jumper = newLexer(r, size, 16<<10, &f.budget), newLexer(r, size, 1<<10, &f.budget)
 	if err := f.find(); err != nil {
 		return nil, err
 	}
-	f.unlock(passwords)
+	f.unlock(passwords, spend)
 	f.unpackAll()
 	f.sort()
 	f.inflow = maxPackedAll

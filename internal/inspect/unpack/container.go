@@ -27,12 +27,34 @@ type container struct {
 	o      Options
 	yield  func(Member) error
 
-	stop     error             // yield's error
-	yielding bool              // a panic is then the caller's
+	stop     error // yield's error
+	yielding bool  // a panic is then the caller's
+	file     *fileReader
+	read     int64             // bytes of file, by members
 	password string            // the last that opened a member: tried first
 	scratch  []byte            // for find
-	tries    int64             // what trying passwords has cost, in hash rounds
 	keys     map[string][]byte // that passwords gave, by password and salt
+}
+
+// Members may be the same bytes of their container, or runs of each other: a copy of a file costs a disk image nothing. overlapTimes is how often the
+// container's bytes may be read so, after the first overlapFree bytes.
+const (
+	overlapTimes = 4
+	overlapFree  = 64 << 20
+)
+
+// errOverlap says that members are too much the same bytes.
+var errOverlap = fmt.Errorf("stopped: members lie over each other, and the bytes were read more than %d times", overlapTimes)
+
+// overlaps reports whether members have read the container's bytes too often.
+func (c *container) overlaps() bool { return Overlaps(c.read, c.file.size) != nil }
+
+// Overlaps returns why no more is to be read of a file of which pieces have been read, which may lie over each other; nil when they are few.
+func Overlaps(read, size int64) error {
+	if read > overlapTimes*size+overlapFree {
+		return errOverlap
+	}
+	return nil
 }
 
 // errCut is the end of the file inside of what it promised.
@@ -59,6 +81,9 @@ func (c *container) guard(f func(*container) error) (err error) {
 func (c *container) tell(m Member) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
+	}
+	if c.overlaps() {
+		return errOverlap
 	}
 	if m.Reader != nil {
 		m.Reader = &memberReader{c: c, path: m.Path, r: m.Reader}
@@ -119,7 +144,12 @@ func (m *memberReader) Read(p []byte) (n int, err error) {
 			}
 		}()
 	}
+	before := m.c.file.read
 	n, err = m.r.Read(p)
+	m.c.read += m.c.file.read - before
+	if err == nil && m.c.overlaps() {
+		err = errOverlap
+	}
 	if err != nil {
 		if err != io.EOF {
 			err = m.c.problem(m.c.memberName(m.path), err)
@@ -129,17 +159,21 @@ func (m *memberReader) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// contextReaderAt fails once its context is done.
-type contextReaderAt struct {
-	ctx context.Context
-	r   io.ReaderAt
+// fileReader reads the container's file; it counts what it reads, and fails once its context is done.
+type fileReader struct {
+	ctx  context.Context
+	r    io.ReaderAt
+	size int64
+	read int64
 }
 
-func (r contextReaderAt) ReadAt(p []byte, off int64) (int, error) {
+func (r *fileReader) ReadAt(p []byte, off int64) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.r.ReadAt(p, off)
+	n, err := r.r.ReadAt(p, off)
+	r.read += int64(n)
+	return n, err
 }
 
 // lazyReader opens what it reads at the first Read: a member that nobody reads costs nothing.

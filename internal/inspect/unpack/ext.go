@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -326,7 +327,7 @@ func (r *extReader) entries(n uint32, path string, depth int) error {
 
 // entry tells a file, or what is below a directory.
 func (r *extReader) entry(n uint32, path string, depth int) error {
-	m := Member{Path: cleanPath(path), Size: -1}
+	m := Member{Path: cleanPath(path), Size: -1, Key: strconv.FormatUint(uint64(n), 16)}
 	i, err := r.inode(n)
 	switch kind := i.mode & 0o170000; {
 	case err != nil:

@@ -23,6 +23,7 @@ const (
 	hfsMaxNames      = 32 << 20 // bytes of folders' names
 	hfsMaxOverflow   = 1 << 20  // records of further extents
 	hfsMaxAttributes = 32 << 20 // bytes of compressed files in attributes
+	hfsKeyed         = 8        // runs of a file whose places tell whether another is the same
 	hfsRoot          = 2        // number of the root folder
 	hfsPrivate       = "\x00\x00\x00\x00HFS+ Private Data"
 	hfsCompressed    = 0x20     // of the owner's flags
@@ -388,6 +389,9 @@ func (r *hfsReader) file(key, data []byte) error {
 		m.Err = err
 	} else {
 		m.Reader = r.pieces(in.extents, in.size)
+		if len(in.extents) <= hfsKeyed {
+			m.Key = fmt.Sprint(in.extents, in.size) // not its number, which others may claim
+		}
 	}
 	if err := r.tell(m); err != nil {
 		return err

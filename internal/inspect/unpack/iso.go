@@ -546,6 +546,9 @@ func (r *isoReader) file(rec isoRecord, parts []isoExtent, whole bool) error {
 		for i, p := range parts {
 			readers[i] = r.stored(p.at, p.size)
 		}
+		if len(parts) == 1 && !rec.zipped {
+			m.Key = fmt.Sprintf("%d %d", parts[0].at, parts[0].size)
+		}
 		m.Reader = io.MultiReader(readers...)
 		if rec.zipped && len(parts) == 1 {
 			if z, err := r.zisofs(parts[0]); err == nil {

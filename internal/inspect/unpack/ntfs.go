@@ -635,7 +635,7 @@ func (r *ntfsReader) tellFile(i int64, f ntfsFile) error {
 			case f.tag != 0 && s.name == "" && s.size > 0 && len(s.runs) > 0 && s.runs[0].lcn < 0:
 				m.Err = fmt.Errorf("it is a reparse point of tag 0x%x, whose bytes lie elsewhere", f.tag)
 			default:
-				m.Reader = r.open(s)
+				m.Reader, m.Key = r.open(s), fmt.Sprintf("%d %d", i, n)
 			}
 			if err := r.tell(m); err != nil {
 				return err

@@ -26,7 +26,7 @@ const (
 	maxEncryptionInfo = 64 << 10
 	officeSegment     = 4096
 	standardRounds    = 50_000
-	officeRound       = 8 // of those that c.spend counts: a round is a hash made anew, at worst of SHA-512
+	officeRound       = 16 // of those that c.spend counts: a round is a hash made anew, at worst of SHA-512
 )
 
 // encryptedPackage tells the document in an encrypted OOXML document, where a password opens it.

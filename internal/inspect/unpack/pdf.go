@@ -27,7 +27,7 @@ type pdfReader struct {
 // readPDF tells embedded files by their names, also those that nothing refers to any more; scripts, and forms of XFA. It is told what stands in
 // the file: also what an earlier revision had.
 func readPDF(c *container) error {
-	f, err := pdf.Open(c.r, c.size, c.candidates())
+	f, err := pdf.Open(c.r, c.size, c.candidates(), c.spend)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	rarTrial  = 64 << 20        // bytes of a member that a password is tried on
-	rarRounds = 1 << 18         // what a try costs, about
+	rarRounds = 1 << 20         // what a try costs, about
 	rarAgain  = 16              // times that the library goes on behind what it failed at
 	rarTry    = 5 * time.Second // a try that takes longer is the last: the file says how many rounds there are
 )

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
@@ -296,7 +297,7 @@ func (s *squashReader) entries(ref uint64, path string, depth int) error {
 			case 1, 8:
 				err = s.directory(ref, below, depth+1)
 			case 2, 9:
-				m := Member{Path: cleanPath(below)}
+				m := Member{Path: cleanPath(below), Key: strconv.FormatUint(ref, 16)}
 				m.Reader, m.Size, m.Err = s.file(ref)
 				if m.Err != nil {
 					m.Reader = nil

@@ -22,6 +22,10 @@ type Member struct {
 	Password string    // by which it was opened
 	Outside  string    // the name that the container has for it when that leads out of where it is unpacked; in valid UTF-8 without control characters, clipped
 
+	// Key names its bytes: members of one container with the same key have the same bytes, as those with several names in a file system do. It is ""
+	// where that cannot be told without reading them.
+	Key string
+
 	// Names are what the files in it are called, by the paths that it has for them; nil when they are called so. A cabinet in an installer has keys.
 	Names map[string]string
 
@@ -44,6 +48,10 @@ type Options struct {
 
 	// Attempt is asked before what may take more than Memory; an error says that it is to be left alone. It may be nil.
 	Attempt func() error
+
+	// Spend is asked before each try of a password, with what it costs, and tells whether there is enough left for it. It is for a bound that many
+	// containers share, since an archive of some hundred bytes may cost a second. When nil, [MaxRounds] bound each container.
+	Spend func(rounds int64) bool
 }
 
 // Opens reports whether Each can open containers of a format.
@@ -71,7 +79,11 @@ func Each(ctx context.Context, f filetype.Format, r io.ReaderAt, size int64, o O
 	if o.Attempt == nil {
 		o.Attempt = func() error { return nil }
 	}
-	c := &container{ctx: ctx, format: f, r: contextReaderAt{ctx, r}, size: size, o: o, yield: yield}
+	if o.Spend == nil {
+		o.Spend = Spender(MaxRounds)
+	}
+	file := &fileReader{ctx: ctx, r: r, size: size}
+	c := &container{ctx: ctx, format: f, r: file, file: file, size: size, o: o, yield: yield}
 	err := c.guard(read)
 	switch {
 	case c.stop != nil:

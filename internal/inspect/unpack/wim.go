@@ -226,7 +226,7 @@ func (r *wimReader) flush() error {
 	})
 	for _, w := range r.waiting {
 		res := r.streams[w.hash]
-		if err := r.tell(Member{Path: w.path, Size: res.size, Reader: r.checked(res, w.hash)}); err != nil {
+		if err := r.tell(Member{Path: w.path, Size: res.size, Key: string(w.hash[:]), Reader: r.checked(res, w.hash)}); err != nil {
 			return err
 		}
 	}
@@ -344,7 +344,7 @@ func (r *wimReader) directory(at int64, path string, depth int, lost func(error)
 			case !have:
 				m.Size, m.Err = -1, errors.New("its bytes are in no stream of this file")
 			default:
-				m.Size = res.size
+				m.Size, m.Key = res.size, string(s.hash[:])
 				if m.Err = r.readable(res); m.Err == nil && res.run != nil {
 					r.waiting, r.paths = append(r.waiting, wimWaiting{m.Path, s.hash}), r.paths+len(m.Path)
 					if r.paths > wimMaxWaiting {

@@ -45,6 +45,9 @@ func (a *zipAES) sizes() (salt, key int, ok bool) {
 // zipTrial is how much of a member a password is tried on. PKWARE's check has one byte, so that a wrong password passes it once in 256 times.
 const zipTrial = 1 << 20
 
+// zipAESRounds is what a key of AES costs.
+const zipAESRounds = 32 << 10
+
 // unlock finds the password of a member.
 func (z *zipReader) unlock(h *zipHeader, data int64) (string, error) {
 	if len(z.o.Passwords) == 0 {
@@ -52,7 +55,7 @@ func (z *zipReader) unlock(h *zipHeader, data int64) (string, error) {
 	}
 	for _, password := range z.candidates() {
 		if h.aes != nil {
-			if !z.spend(4000) {
+			if !z.spend(zipAESRounds) {
 				return "", errTries
 			}
 			if _, _, err := z.decrypt(h, data, password); err != nil {
@@ -73,15 +76,16 @@ func (z *zipReader) unlock(h *zipHeader, data int64) (string, error) {
 			}
 			return "", err
 		}
-		if !z.spend(min(h.packed, zipTrial) / 16) {
-			return "", errTries
-		}
 		r, err := z.content(h, data, password)
 		if err != nil {
 			continue
 		}
 		// Data that are whole but for the checksum of a later part count as opened.
-		if _, err := io.CopyN(io.Discard, r, zipTrial); err != nil && err != io.EOF {
+		n, err := io.CopyN(io.Discard, r, zipTrial)
+		if !z.spend(n / 2) {
+			return "", errTries
+		}
+		if err != nil && err != io.EOF {
 			continue
 		}
 		z.password = password
