@@ -951,6 +951,25 @@ var larges = []large{
 			return e
 		})
 	}},
+	{"WIM: solid resources of all bytes", filetype.WIM, func(size int) []byte {
+		b := make([]byte, 208)
+		copy(b, "MSWIM\x00\x00\x00\xD0\x00\x00\x00\x00\x0D\x01\x00")
+		lit.PutUint16(b[40:], 1)
+		lit.PutUint16(b[42:], 1)
+		put32(b, 44, 1)
+		lit.PutUint64(b[48:], uint64(size-208)|2<<56)
+		lit.PutUint64(b[56:], 208)
+		lit.PutUint64(b[64:], uint64(size-208))
+		return grown(b, size, func(i int) []byte {
+			e := make([]byte, 50)
+			lit.PutUint64(e, uint64(size/2)|16<<56)
+			lit.PutUint64(e[8:], 208)
+			lit.PutUint64(e[16:], uint64(1-i%2)<<32) // a resource, then a stream in it
+			lit.PutUint16(e[24:], 1)
+			put32(e, 26, 1, uint32(i))
+			return e
+		})
+	}},
 	{"SquashFS: tables of all bytes", filetype.SquashFS, func(size int) []byte {
 		b := make([]byte, 96)
 		copy(b, "hsqs")
@@ -973,6 +992,74 @@ var larges = []large{
 			block = append(block, inode...)
 		}
 		return over(string(b), string(block))(size)
+	}},
+	{"DMG: blocks of LZFSE of all bytes", filetype.DMG, func(size int) []byte {
+		// Each gives a byte, and has codes of every length: of one symbol alone, which needs no bits.
+		var table []byte
+		bit := 0
+		for i := range 360 {
+			v, n := 0, 2
+			if most := map[int]int{1: 64, 20: 64, 40: 256, 104 + 'x': 1024}[i]; most != 0 {
+				v, n = (most-24)<<4|15, 14
+			}
+			for ; n > 0; n-- {
+				if bit%8 == 0 {
+					table = append(table, 0)
+				}
+				table[bit/8] |= byte(v&1) << (bit % 8)
+				v >>= 1
+				bit++
+			}
+		}
+		block := []byte("bvx2\x01\x00\x00\x00")
+		for _, v := range []uint64{4 | 1<<40 | 7<<60, 7 << 60, uint64(32 + len(table))} {
+			block = lit.AppendUint64(block, v)
+		}
+		block = append(block, table...)
+		n := (size - 8192) / len(block)
+		mish := make([]byte, 204+40)
+		copy(mish, "mish\x00\x00\x00\x01")
+		big.PutUint64(mish[16:], uint64(n/512))
+		big.PutUint32(mish[200:], 1)
+		run := mish[204:]
+		big.PutUint32(run, 0x80000007)
+		big.PutUint64(run[16:], uint64(n/512))
+		big.PutUint64(run[32:], uint64(n*len(block)))
+		b := bytes.Repeat(block, n)
+		plist := "<plist><dict><key>resource-fork</key><dict><key>blkx</key><array><dict><key>Data</key><data>" + base64.StdEncoding.EncodeToString(mish) +
+			"</data><key>Name</key><string>x</string></dict></array></dict></dict></plist>"
+		trailer := make([]byte, 512)
+		copy(trailer, "koly\x00\x00\x00\x04\x00\x00\x02\x00")
+		big.PutUint64(trailer[0xd8:], uint64(len(b)))
+		big.PutUint64(trailer[0xe0:], uint64(len(plist)))
+		return append(append(b, plist...), trailer...)
+	}},
+	{"exFAT: a directory of all bytes", filetype.ExFAT, func(size int) []byte {
+		const cluster = 4096
+		sectors := size / 512
+		table := (size/cluster*4+511)/512 + 1
+		n := (size - (8+table)*512) / cluster
+		b := make([]byte, size)
+		copy(b[3:], "EXFAT   ")
+		lit.PutUint64(b[72:], uint64(sectors))
+		put32(b, 80, 8, uint32(table), uint32(8+table), uint32(n), 2)
+		b[108], b[109], b[110], b[510], b[511] = 9, 3, 1, 0x55, 0xaa
+		for i := range n {
+			put32(b, 8*512+4*(i+2), uint32(i+3))
+		}
+		put32(b, 8*512+4*(n+1), 1<<32-1)
+		entries := b[(8+table)*512:][:n*cluster]
+		for i := 0; i+96 <= len(entries); i += 96 {
+			e := entries[i:]
+			e[0], e[1], e[32], e[33], e[35], e[64] = 0x85, 2, 0xc0, 3, 10, 0xc1
+			lit.PutUint64(e[40:], 100)
+			put32(e, 52, 2)
+			lit.PutUint64(e[56:], 100)
+			for k, c := range fmt.Sprintf("%010d", i) {
+				e[66+2*k] = byte(c)
+			}
+		}
+		return b
 	}},
 	{"DMG: runs of all bytes", filetype.DMG, func(size int) []byte {
 		n := (size - 8192) * 3 / 4 / 2 / 40

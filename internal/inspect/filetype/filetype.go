@@ -84,10 +84,11 @@ const (
 	SquashFS Format = "squashfs"
 	DMG      Format = "dmg"
 	FAT      Format = "fat" // FAT 12, 16 and 32
+	ExFAT    Format = "exfat"
 	NTFS     Format = "ntfs"
 	Ext      Format = "ext"    // ext2, ext3 and ext4
 	HFS      Format = "hfs"    // HFS+ and HFSX
-	Volume   Format = "volume" // another file system: APFS, exFAT, BitLocker, …
+	Volume   Format = "volume" // another file system: APFS, XFS, BitLocker, …
 	Disk     Format = "disk"   // partitions: MBR, GPT, Apple's map
 	Virtual  Format = "vhd"    // a virtual machine's disk: VHD, VHDX, VMDK, QCOW, VDI
 	WIM      Format = "wim"

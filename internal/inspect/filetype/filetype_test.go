@@ -421,7 +421,7 @@ func TestVolumes(t *testing.T) {
 		"HFS":               {image(800<<10, map[int]string{1024: "BD"}), Type{Volume, "HFS file system", "HFS"}},
 		"APFS":              {image(8<<10, map[int]string{32: "NXSB"}), Type{Volume, "APFS container", "APFS"}},
 		"Btrfs":             {image(128<<10, map[int]string{0x10040: "_BHRfS_M"}), Type{Volume, "Btrfs file system", "BTRFS"}},
-		"exFAT":             {image(8<<10, map[int]string{3: "EXFAT   ", 510: boot}), Type{Volume, "exFAT file system", "EXFAT"}},
+		"exFAT":             {image(8<<10, map[int]string{3: "EXFAT   ", 510: boot}), Type{ExFAT, "exFAT file system", "EXFAT"}},
 		"BitLocker":         {image(8<<10, map[int]string{0: "\xEB\x58\x90-FVE-FS-", 510: boot}), Type{Volume, "BitLocker volume", "BITLOCKER"}},
 		"NTFS":              {image(8<<10, map[int]string{3: "NTFS    ", 510: boot}), Type{NTFS, "NTFS file system", "NTFS"}},
 		"floppy disk":       {image(1440<<10, map[int]string{0: floppy}), Type{FAT, "FAT file system", "FAT"}},

@@ -669,7 +669,7 @@ func (s *sample) volume() Type {
 		case s.is(3, "NTFS    "):
 			return Type{NTFS, "NTFS file system", "NTFS"}
 		case s.is(3, "EXFAT   "):
-			return Type{Volume, "exFAT file system", "EXFAT"}
+			return Type{ExFAT, "exFAT file system", "EXFAT"}
 		case s.is(3, "-FVE-FS-"):
 			return Type{Volume, "BitLocker volume", "BITLOCKER"}
 		}

@@ -28,7 +28,8 @@ type fatGeometry struct {
 	clusters          uint32
 	rootSize          int64 // bytes of the root; 0 in FAT 32
 	rootCluster       uint32
-	bits              int // of an entry of the table
+	bits              int  // of an entry of the table
+	exfat             bool // whose table has 32 of them
 }
 
 // fatGeometryOf reads a boot sector.
@@ -119,11 +120,13 @@ func (r *fatReader) next(n uint32) (_ uint32, ok bool, err error) {
 		v |= uint32(r.page[at%fatPage]) << (8 * i)
 	}
 	last := uint32(0xff8)
-	switch r.bits {
-	case 12:
+	switch {
+	case r.bits == 12:
 		v = v >> (bit % 8) & 0xfff
-	case 16:
+	case r.bits == 16:
 		v, last = v&0xffff, 0xfff8
+	case r.exfat:
+		last = 0xfffffff8
 	default:
 		v, last = v&0xfffffff, 0xffffff8
 	}

@@ -60,7 +60,7 @@ func Opens(f filetype.Format) bool { return readers[f] != nil }
 // holders are formats that hold files and that some reader may not open.
 var holders = []filetype.Format{filetype.OLE, filetype.MSI, filetype.MSG, filetype.Mail, filetype.Mbox, filetype.Cab, filetype.ISO, filetype.UDF, filetype.ARJ, filetype.LZH,
 	filetype.CHM, filetype.SquashFS, filetype.DMG, filetype.WIM, filetype.XAR, filetype.SZDD,
-	filetype.FAT, filetype.NTFS, filetype.Ext, filetype.HFS, filetype.Volume, filetype.Disk, filetype.Virtual, filetype.Archive}
+	filetype.FAT, filetype.ExFAT, filetype.NTFS, filetype.Ext, filetype.HFS, filetype.Volume, filetype.Disk, filetype.Virtual, filetype.Archive}
 
 // Closed reports whether files of a format hold others that Each cannot open.
 func Closed(f filetype.Format) bool { return readers[f] == nil && slices.Contains(holders, f) }
@@ -157,6 +157,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.WIM:           readWIM,
 	filetype.UDF:           readUDF,
 	filetype.FAT:           readFAT,
+	filetype.ExFAT:         readExFAT,
 	filetype.HFS:           readHFS,
 	filetype.NTFS:          readNTFS,
 	filetype.Ext:           readExt,

@@ -36,6 +36,9 @@ const (
 	wimMaxWaiting     = 32 << 20 // bytes of paths
 )
 
+// wimMaxUnpacked is how many bytes of solid resources are unpacked for one image file: to give a byte of each of its chunks takes all their bytes.
+var wimMaxUnpacked int64 = 8 << 30
+
 // wimResource is where a stream lies and how long it is.
 type wimResource struct {
 	at, packed, size int64
@@ -64,6 +67,7 @@ type wimReader struct {
 	solid   wimChunk     // the last chunk of a solid resource that was unpacked
 	solids  int          // resources
 	chunks  int64        // of those that were opened
+	spent   int64        // bytes of them that were unpacked
 
 	tree    []byte
 	seen    map[int64]bool // directories of the tree
@@ -621,7 +625,11 @@ func (w *wimSolidReader) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if out, err = w.r.unpack(part.kind, part.chunk, in, int(min(part.chunk, part.size-number*part.chunk)), out); err != nil {
+		size := min(part.chunk, part.size-number*part.chunk)
+		if w.r.spent += size; w.r.spent > wimMaxUnpacked {
+			return 0, fmt.Errorf("the solid resources take more than %d bytes to be unpacked", wimMaxUnpacked)
+		}
+		if out, err = w.r.unpack(part.kind, part.chunk, in, int(size), out); err != nil {
 			return 0, err
 		}
 		*c = wimChunk{part, number, out}

@@ -280,6 +280,18 @@ func TestWIMSolid(t *testing.T) {
 	}
 }
 
+// TestWIMSolidBudget stops where unpacking takes too much.
+func TestWIMSolidBudget(t *testing.T) {
+	defer func(n int64) { wimMaxUnpacked = n }(wimMaxUnpacked)
+	wimMaxUnpacked = 10_000
+	text := string(sources(10)["docs/text.txt"])
+	b, _, _ := wimSolidOf(map[string]string{"a": text[:5000], "b": text[5000:15_000]})
+	got, err := list(t, filetype.WIM, b, Options{})
+	if err != nil || len(got) != 2 || got[0] != member("a", text[:5000]) || got[1].Err != "wim: member b: the solid resources take more than 10000 bytes to be unpacked" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestLZMSHostile decompresses what no compressor writes: it ends, and takes no more memory than comes out.
 func TestLZMSHostile(t *testing.T) {
 	noise := sources(1)["noise.bin"]
