@@ -231,6 +231,8 @@ var (
 	mailField    = regexp.MustCompile(`^[!-9;-~]+:([ \t]|$)`)
 	mailNames    = []string{"received", "from", "to", "subject", "date", "message-id", "mime-version", "return-path", "delivered-to", "content-type", "reply-to", "x-mailer", "dkim-signature", "x-original-to", "sender", "cc", "x-received", "arc-seal"}
 	tagAt        = regexp.MustCompile(`(?is)^\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|hta:application|meta|title|iframe|table|div|p|span|br|h[1-6]|center|a\s|img\s|form|style|link\s|object|embed|ul|frameset)\b`)
+	weakTag      = regexp.MustCompile(`(?is)<(div|p|span|br|h[1-6]|center|a\s|img\s)$`)
+	heading      = regexp.MustCompile("(?m)^(#{1,6} \\S|```)")
 	xmlRoot      = regexp.MustCompile(`(?s)<([A-Za-z_][\w.:-]*)`)
 	xmlSkip      = regexp.MustCompile(`(?s)<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>`)
 	jsonStart    = regexp.MustCompile(`^\s*(\{\s*("|\}|$)|\[\s*([\[{"\]\d-]|true|false|null|$))`)
@@ -241,7 +243,13 @@ var (
 	rdpField     = newHint(`(?im)^(full address|screen mode id|remoteapplicationprogram):[si]:`, 0)
 	phpTag       = newHint(`(?im)^\s*<\?php\b`, 0)
 	htaTag       = newHint(`(?i)<hta:application\b`, 0)
-	pemLine      = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----\r?$`)
+	jspDirective = newHint(`(?i)<%@\s*(page\s[^%]*\b(import|contentType|pageEncoding|session|language\s*=\s*"java)|taglib\s)`, 0)
+
+	aspxDirective = newHint(`(?i)<%@\s*(page|control|master|webhandler|webservice|application|assembly|import|register)\s[^%]*=`, 0)
+	aspDirective  = newHint(`(?i)<%@\s*(language|codepage|lcid|enablesessionstate)\s*=`, 0)
+	aspObject     = newHint(`(?i)\b(server\.(createobject|mappath|execute)|response\.(write|redirect|end|binarywrite)|request(\.(form|querystring|binaryread|servervariables))?)\s*\(`, 0)
+
+	pemLine = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----\r?$`)
 )
 
 // language tells the language of text; t may be cut anywhere.
@@ -293,6 +301,10 @@ func language(t string) Type {
 		return script("PHP", "PHP")
 	case htaTag.in(&all):
 		return script("HTA", "HTA")
+	case strings.HasPrefix(low, "<%"):
+		if k := serverPage(body); k.Format != Unknown {
+			return k
+		}
 	case strings.HasPrefix(low, "<?xml") || strings.HasPrefix(low, "<"):
 		if k := markup(body); k.Format != Unknown {
 			return k
@@ -350,9 +362,26 @@ func holdsCode(t string, l *looked) bool {
 	return (strings.HasPrefix(first, "/") || strings.HasPrefix(first, "package")) && packageLine.in(l)
 }
 
+// serverPage tells what begins as pages do that a web server runs, by the directive or the objects that each kind has.
+func serverPage(t string) Type {
+	l := look(t[:min(len(t), 4<<10)])
+	switch {
+	case jspDirective.in(&l):
+		return script("JSP", "JSP")
+	case aspxDirective.in(&l):
+		return script("ASP.NET", "ASPX")
+	case aspDirective.in(&l) || aspObject.in(&l):
+		return script("ASP", "ASP")
+	}
+	return Type{}
+}
+
 // markup tells what begins with a tag.
 func markup(t string) Type {
-	if tagAt.MatchString(t) {
+	if m := tagAt.FindString(t); m != "" {
+		if weakTag.MatchString(m) && heading.MatchString(t) {
+			return Type{} // Markdown that begins with a picture
+		}
 		return Type{HTML, "HTML", "HTML"}
 	}
 	declared := strings.HasPrefix(t, "<?xml")
@@ -363,6 +392,9 @@ func markup(t string) Type {
 			return Type{XML, "XML", "XML"}
 		}
 		return Type{}
+	}
+	if !declared && strings.Contains(t, "<%") && strings.Contains(t, "%>") {
+		return Type{HTML, "HTML (template)", "HTML"}
 	}
 	if !declared && (!strings.Contains(t, "</") && !strings.Contains(t, "/>") || !strings.HasPrefix(strings.TrimSpace(rest), "<"+m[1])) {
 		return Type{}

@@ -412,7 +412,7 @@ func TestStops(t *testing.T) {
 }
 
 func TestTrailing(t *testing.T) {
-	for _, name := range []string{"gzip-two", "bzip2", "xz", "lzip", "lz4"} {
+	for _, name := range []string{"gzip-two", "bzip2", "xz", "lzip", "lz4", "zlib"} {
 		m := makers()[name]
 		b := append(bytes.Clone(testdata(t)[name]), "and something else"...)
 		got, err := list(t, m.format, b, Options{})
@@ -862,7 +862,7 @@ func FuzzSevenZip(f *testing.F) {
 
 // FuzzStream reads the same bytes by every format of one stream that they begin like.
 func FuzzStream(f *testing.F) {
-	formats := []filetype.Format{filetype.Gzip, filetype.Bzip2, filetype.XZ, filetype.Zstd, filetype.Lzip, filetype.LZMA, filetype.LZ4, filetype.Compress}
+	formats := []filetype.Format{filetype.Gzip, filetype.Bzip2, filetype.XZ, filetype.Zstd, filetype.Lzip, filetype.LZMA, filetype.LZ4, filetype.Compress, filetype.Zlib}
 	seeds(f, formats...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, format := range formats {
