@@ -361,6 +361,14 @@ func TestDetect(t *testing.T) {
 		{"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(8, "") + at(8, "") + "\x0B\x00\x00\x00_rels/.rels" + "data" + "PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x13\x00\x00\x00[Content_Types].xml" + "data" +
 			"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x08\x00\x00\x00ppt/a.xm" + "data", Type{OOXML, "OOXML (PPTX)", "PPTX"}}, // cut off, without sizes
 		{"PK\x03\x04" + at(22, "") + "\x02\x00\x04\x00a/\xFE\xCA\x00\x00", Type{Jar, "Java archive (JAR)", "JAR"}},
+		{"LZIP\x00\x0C", Type{Lzip, "lzip", "LZ"}},
+		{"\x27\xB5\x2F\xFD\x00", Type{Archive, "Zstandard before 0.8", "ZST"}},
+		{"\x50\x2A\x4D\x18\x04\x00\x00\x00\x99\x00\x00\x00\x28\xB5\x2F\xFD\x00", Type{Zstd, "Zstandard", "ZST"}},
+		{"a/file" + at(251, "ustar\x0000") + at(250, ""), Type{Tar, "tar archive", "TAR"}},
+		{strings.Repeat("word ", 51) + "a ustar -w \"dir\"\n" + strings.Repeat("word ", 60), Type{Text, "text: ASCII", "TXT"}},
+		{"dnl A macro.\nAC_DEFUN([A_B], [\nif test \"$a\" = b; then\n  export A=1\nfi\nfor i in a b; do echo $i; done\n])\n", Type{Text, "text: ASCII", "TXT"}},
+		{"A = 1\nall: a.o\n\tfor i in a b; do \\\n\t  if test -f $$i; then echo $(A); fi; \\\n\tdone\n", Type{Text, "text: ASCII", "TXT"}},
+		{"set -eu\nfor i in a b; do\n  case $i in\n  a)\n\techo a ;;\n  esac\ndone\nexport A=$i\n", Type{Script, "script: shell", "SH"}},
 		{"\x36\x04\x00\x10" + strings.Repeat("\x00\x7E", 2048), Type{Font, "console font (PSF 1)", "PSF"}},
 		{"\x36\x04\x00\x10\x00\x01" + at(100, ""), Type{}},
 		{"\x72\xB5\x4A\x86\x00\x00\x00\x00\x20\x00\x00\x00" + at(40, ""), Type{Font, "console font (PSF 2)", "PSF"}},

@@ -27,9 +27,17 @@ var marks = []mark{
 	{0, "RE\x7E\x5E", Type{RAR, "RAR 1 archive", "RAR"}},
 	{0, "\xFD7zXZ\x00", Type{XZ, "XZ", "XZ"}},
 	{0, "\x28\xB5\x2F\xFD", Type{Zstd, "Zstandard", "ZST"}},
+	{0, "\xFD\x2F\xB5\x1E", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x22\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x23\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x24\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x25\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x26\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x27\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
 	{0, "\x04\x22\x4D\x18", Type{LZ4, "LZ4", "LZ4"}},
 	{0, "\x02\x21\x4C\x18", Type{LZ4, "LZ4 (legacy)", "LZ4"}},
 	{0, "LZIP\x01", Type{Lzip, "lzip", "LZ"}},
+	{0, "LZIP\x00", Type{Lzip, "lzip", "LZ"}}, // of version 0, without a size at its end
 	{0, "\x1F\x9D", Type{Compress, "compress", "Z"}},
 	{0, "MSCF\x00\x00\x00\x00", Type{Cab, "Microsoft Cabinet", "CAB"}},
 	{0, "ISc(", Type{Archive, "InstallShield Cabinet", "CAB"}},
@@ -287,6 +295,8 @@ func (s *sample) magic() Type {
 		return Type{Font, "Type 1 font", "PFB"}
 	case has("\x1F\x8B\x08") && len(h) >= 10 && h[3]&0xE0 == 0:
 		return Type{Gzip, "gzip", "GZ"}
+	case len(h) >= 8 && h[0]>>4 == 5 && string(h[1:4]) == "\x2A\x4D\x18" && s.is(8+int64(le32(h[4:])), "\x28\xB5\x2F\xFD"):
+		return Type{Zstd, "Zstandard", "ZST"} // behind a frame that is skipped, as pzstd begins
 	case has("BZh") && len(h) >= 10 && h[3] >= '1' && h[3] <= '9' && (string(h[4:10]) == "\x31\x41\x59\x26\x53\x59" || string(h[4:10]) == "\x17\x72\x45\x38\x50\x90"):
 		return Type{Bzip2, "bzip2", "BZ2"}
 	case has("\x60\xEA") && len(h) > 34 && le16(h[2:]) >= 30 && le16(h[2:]) <= 2600 && h[10] == 2:
@@ -373,7 +383,8 @@ func (s *sample) magic() Type {
 	if len(h) > 8 && h[0] == 'P' && h[1] >= '1' && h[1] <= '7' && (h[2] == '\n' || h[2] == ' ') && (h[3] == '#' || h[3] >= '0' && h[3] <= '9' || h[1] == '7') {
 		return Type{Image, "Netpbm image", []string{"PBM", "PGM", "PPM", "PBM", "PGM", "PPM", "PAM"}[h[1]-'1']}
 	}
-	if s.is(257, "ustar") || s.oldTar() {
+	// The mark and its version; of text that speaks of "ustar" just there, the checksum says that it is none.
+	if s.is(257, "ustar\x00") || s.is(257, "ustar  \x00") || s.oldTar() {
 		return Type{Tar, "tar archive", "TAR"}
 	}
 	if i := bytes.Index(h[:min(len(h), 1024)], []byte("(This file must be converted")); i >= 0 && (i == 0 || h[i-1] == '\n' || h[i-1] == '\r') {
