@@ -361,6 +361,9 @@ func TestDetect(t *testing.T) {
 		{"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(8, "") + at(8, "") + "\x0B\x00\x00\x00_rels/.rels" + "data" + "PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x13\x00\x00\x00[Content_Types].xml" + "data" +
 			"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x08\x00\x00\x00ppt/a.xm" + "data", Type{OOXML, "OOXML (PPTX)", "PPTX"}}, // cut off, without sizes
 		{"PK\x03\x04" + at(22, "") + "\x02\x00\x04\x00a/\xFE\xCA\x00\x00", Type{Jar, "Java archive (JAR)", "JAR"}},
+		{"UF2\n\x57\x51\x5D\x9E" + at(504, ""), Type{Other, "UF2 firmware", "UF2"}},
+		{"DSD \x1C\x00\x00\x00\x00\x00\x00\x00" + at(20, ""), Type{Audio, "DSD audio", "DSF"}},
+		{"FRM8\x00\x00\x00\x00\x00\x00\x01\x00DSD FVER" + at(20, ""), Type{Audio, "DSD audio (DSDIFF)", "DFF"}},
 		{"LZIP\x00\x0C", Type{Lzip, "lzip", "LZ"}},
 		{"\x27\xB5\x2F\xFD\x00", Type{Archive, "Zstandard before 0.8", "ZST"}},
 		{"\x50\x2A\x4D\x18\x04\x00\x00\x00\x99\x00\x00\x00\x28\xB5\x2F\xFD\x00", Type{Zstd, "Zstandard", "ZST"}},

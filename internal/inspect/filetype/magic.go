@@ -140,6 +140,7 @@ var marks = []mark{
 	{0, "\x27\x05\x19\x56", Type{Other, "U-Boot image", "UIMAGE"}},
 	{0x202, "HdrS", Type{Other, "Linux kernel (bzImage)", "BZIMAGE"}}, // what has a part for UEFI is a PE, too, and told as that
 	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
+	{0, "UF2\n\x57\x51\x5D\x9E", Type{Other, "UF2 firmware", "UF2"}},
 	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
 	{0, "\x3C\xB8\x64\x18\xCA\xEF\x9C\x95\xCD\x21\x1C\xBF\x60\xA1\xBD\xDD", Type{Other, "Qt message catalogue", "QM"}},
 	{0, "UBI#", Type{Other, "UBI image", "UBI"}},
@@ -224,6 +225,8 @@ var marks = []mark{
 	{0, "MAC ", Type{Audio, "Monkey's Audio", "APE"}},
 	{0, "Extended Module: ", Type{Audio, "FastTracker module", "XM"}},
 	{0, "IMPM", Type{Audio, "Impulse Tracker module", "IT"}},
+	{0, "DSD \x1C\x00\x00\x00\x00\x00\x00\x00", Type{Audio, "DSD audio", "DSF"}},
+	{12, "DSD FVER", Type{Audio, "DSD audio (DSDIFF)", "DFF"}},
 	{44, "SCRM", Type{Audio, "Scream Tracker module", "S3M"}},
 	{0, "\x1A\x45\xDF\xA3", Type{Video, "Matroska video", "MKV"}},
 	{0, "\x30\x26\xB2\x75\x8E\x66\xCF\x11", Type{Video, "ASF (Windows Media)", "ASF"}},
