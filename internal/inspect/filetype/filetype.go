@@ -71,6 +71,7 @@ const (
 	LZMA     Format = "lzma"
 	LZ4      Format = "lz4"
 	Compress Format = "compress" // .Z
+	Zlib     Format = "zlib"     // without a container: RFC 1950
 	Cab      Format = "cab"
 	ISO      Format = "iso"
 	UDF      Format = "udf"

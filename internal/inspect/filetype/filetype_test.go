@@ -3,7 +3,9 @@ package filetype
 import (
 	"archive/zip"
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -27,6 +29,21 @@ func zipOf(names ...string) []byte {
 	}
 	w.Close()
 	return b.Bytes()
+}
+
+func zlibOf(text string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	w.Write([]byte(text))
+	w.Close()
+	return b.String()
+}
+
+// noise is the same n bytes every time, which do not compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
 }
 
 // mimeZip writes the first header as readers of "mimetype" want it: sizes in the header, not behind the data.
@@ -344,6 +361,47 @@ func TestDetect(t *testing.T) {
 		{"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(8, "") + at(8, "") + "\x0B\x00\x00\x00_rels/.rels" + "data" + "PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x13\x00\x00\x00[Content_Types].xml" + "data" +
 			"PK\x03\x04\x14\x00\x08\x00\x08\x00" + at(16, "") + "\x08\x00\x00\x00ppt/a.xm" + "data", Type{OOXML, "OOXML (PPTX)", "PPTX"}}, // cut off, without sizes
 		{"PK\x03\x04" + at(22, "") + "\x02\x00\x04\x00a/\xFE\xCA\x00\x00", Type{Jar, "Java archive (JAR)", "JAR"}},
+		{"UF2\n\x57\x51\x5D\x9E" + at(504, ""), Type{Other, "UF2 firmware", "UF2"}},
+		{"DSD \x1C\x00\x00\x00\x00\x00\x00\x00" + at(20, ""), Type{Audio, "DSD audio", "DSF"}},
+		{"FRM8\x00\x00\x00\x00\x00\x00\x01\x00DSD FVER" + at(20, ""), Type{Audio, "DSD audio (DSDIFF)", "DFF"}},
+		{"LZIP\x00\x0C", Type{Lzip, "lzip", "LZ"}},
+		{"\x27\xB5\x2F\xFD\x00", Type{Archive, "Zstandard before 0.8", "ZST"}},
+		{"\x50\x2A\x4D\x18\x04\x00\x00\x00\x99\x00\x00\x00\x28\xB5\x2F\xFD\x00", Type{Zstd, "Zstandard", "ZST"}},
+		{"a/file" + at(251, "ustar\x0000") + at(250, ""), Type{Tar, "tar archive", "TAR"}},
+		{strings.Repeat("word ", 51) + "a ustar -w \"dir\"\n" + strings.Repeat("word ", 60), Type{Text, "text: ASCII", "TXT"}},
+		{"dnl A macro.\nAC_DEFUN([A_B], [\nif test \"$a\" = b; then\n  export A=1\nfi\nfor i in a b; do echo $i; done\n])\n", Type{Text, "text: ASCII", "TXT"}},
+		{"A = 1\nall: a.o\n\tfor i in a b; do \\\n\t  if test -f $$i; then echo $(A); fi; \\\n\tdone\n", Type{Text, "text: ASCII", "TXT"}},
+		{"set -eu\nfor i in a b; do\n  case $i in\n  a)\n\techo a ;;\n  esac\ndone\nexport A=$i\n", Type{Script, "script: shell", "SH"}},
+		{"\x36\x04\x00\x10" + strings.Repeat("\x00\x7E", 2048), Type{Font, "console font (PSF 1)", "PSF"}},
+		{"\x36\x04\x00\x10\x00\x01" + at(100, ""), Type{}},
+		{"\x72\xB5\x4A\x86\x00\x00\x00\x00\x20\x00\x00\x00" + at(40, ""), Type{Font, "console font (PSF 2)", "PSF"}},
+		{"FILE\x00\x00\x00\x04PFF2NAME", Type{Font, "GRUB font (PFF2)", "PF2"}},
+		{"\x3C\xB8\x64\x18\xCA\xEF\x9C\x95\xCD\x21\x1C\xBF\x60\xA1\xBD\xDD\x42", Type{Other, "Qt message catalogue", "QM"}},
+		{"PATCH\x00\x00\x10\x00\x01\xC9EOF", Type{Other, "IPS patch", "IPS"}},
+		{"PATCH\x00\x00\x10\x00\x01\xC9EOF\x00\x40\x00", Type{Other, "IPS patch", "IPS"}},
+		{"PATCH to be applied by hand\n", Type{Text, "text: ASCII", "TXT"}},
+		{"\x55\xAA\x01\xEB" + at(507, "\x15"), Type{Other, "PC option ROM", "ROM"}},
+		{"\x55\xAA\x01\xEB" + at(20, "\x20\x00") + at(6, "PCIR") + at(600, ""), Type{Other, "PC option ROM", "ROM"}},
+		{"\x55\xAA\x01\xEB" + at(507, "\x16"), Type{}},
+		{"SSDT\x28\x00\x00\x00\x02\x98" + at(30, ""), Type{Other, "ACPI table SSDT", "AML"}},
+		{"SSDT\x28\x00\x00\x00\x02\x99" + at(30, ""), Type{}},
+		{"Extended Module: Song", Type{Audio, "FastTracker module", "XM"}},
+		{"IMPMSong\x00", Type{Audio, "Impulse Tracker module", "IT"}},
+		{at(44, "SCRM") + at(40, ""), Type{Audio, "Scream Tracker module", "S3M"}},
+		{at(1080, "M.K.") + at(40, ""), Type{Audio, "ProTracker module", "MOD"}},
+		{zlibOf("blob 5\x00hello"), Type{Zlib, "zlib", "ZLIB"}},
+		{zlibOf(string(noise(40 << 10))), Type{Zlib, "zlib", "ZLIB"}},
+		{zlibOf(string(noise(4 << 10)))[:1000], Type{}},
+		{"\x78\x9C\x00\x01\x02\x03\x04\x05\x06\x07", Type{}},
+		{"<%@ page import=\"java.io.*\" %>\n<% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>\n", Type{Script, "script: JSP", "JSP"}},
+		{"<%@ Page Language=\"C#\" %>\n<script runat=\"server\">void Page_Load() {}</script>\n", Type{Script, "script: ASP.NET", "ASPX"}},
+		{"<%@ WebHandler Language=\"C#\" Class=\"H\" %>\nusing System;\n", Type{Script, "script: ASP.NET", "ASPX"}},
+		{"<%@ LANGUAGE=\"VBScript\" %>\n<html></html>\n", Type{Script, "script: ASP", "ASP"}},
+		{"<% eval request(\"a\") %>\n", Type{Script, "script: ASP", "ASP"}},
+		{"<%= name %> is how a template begins\n", Type{Text, "text: ASCII", "TXT"}},
+		{"<nav id=\"a\">\n  <% for (var i in menu) { %>\n  <a href=\"<%= i %>\"></a>\n  <% } %>\n</nav>\n", Type{HTML, "HTML (template)", "HTML"}},
+		{"<img src=\"a.png\" width=\"40\" />\n\n# Title\n\nSome words.\n", Type{Text, "text: ASCII", "TXT"}},
+		{"<div>\n<p>Some words.</p>\n</div>\n", Type{HTML, "HTML", "HTML"}},
 		{"JM\x01\x00" + string(zipOf("classes/module-info.class", "classes/a.class")), Type{Zip, "Java module (JMOD)", "JMOD"}},
 	} {
 		got := Detect(strings.NewReader(c.in), int64(len(c.in)))

@@ -2,8 +2,10 @@ package filetype
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
@@ -25,9 +27,17 @@ var marks = []mark{
 	{0, "RE\x7E\x5E", Type{RAR, "RAR 1 archive", "RAR"}},
 	{0, "\xFD7zXZ\x00", Type{XZ, "XZ", "XZ"}},
 	{0, "\x28\xB5\x2F\xFD", Type{Zstd, "Zstandard", "ZST"}},
+	{0, "\xFD\x2F\xB5\x1E", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x22\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x23\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x24\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x25\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x26\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
+	{0, "\x27\xB5\x2F\xFD", Type{Archive, "Zstandard before 0.8", "ZST"}},
 	{0, "\x04\x22\x4D\x18", Type{LZ4, "LZ4", "LZ4"}},
 	{0, "\x02\x21\x4C\x18", Type{LZ4, "LZ4 (legacy)", "LZ4"}},
 	{0, "LZIP\x01", Type{Lzip, "lzip", "LZ"}},
+	{0, "LZIP\x00", Type{Lzip, "lzip", "LZ"}}, // of version 0, without a size at its end
 	{0, "\x1F\x9D", Type{Compress, "compress", "Z"}},
 	{0, "MSCF\x00\x00\x00\x00", Type{Cab, "Microsoft Cabinet", "CAB"}},
 	{0, "ISc(", Type{Archive, "InstallShield Cabinet", "CAB"}},
@@ -130,7 +140,9 @@ var marks = []mark{
 	{0, "\x27\x05\x19\x56", Type{Other, "U-Boot image", "UIMAGE"}},
 	{0x202, "HdrS", Type{Other, "Linux kernel (bzImage)", "BZIMAGE"}}, // what has a part for UEFI is a PE, too, and told as that
 	{0, "\x45\x3D\xCD\x28", Type{Other, "cramfs", "CRAMFS"}},
+	{0, "UF2\n\x57\x51\x5D\x9E", Type{Other, "UF2 firmware", "UF2"}},
 	{0, "-rom1fs-", Type{Other, "romfs", "ROMFS"}},
+	{0, "\x3C\xB8\x64\x18\xCA\xEF\x9C\x95\xCD\x21\x1C\xBF\x60\xA1\xBD\xDD", Type{Other, "Qt message catalogue", "QM"}},
 	{0, "UBI#", Type{Other, "UBI image", "UBI"}},
 	{0, "GVariant", Type{Other, "GVariant database", "GVDB"}},
 	{0, "b0VIM ", Type{Other, "Vim swap file", "SWP"}},
@@ -211,6 +223,11 @@ var marks = []mark{
 	{0, ".snd", Type{Audio, "AU audio", "AU"}},
 	{0, "wvpk", Type{Audio, "WavPack audio", "WV"}},
 	{0, "MAC ", Type{Audio, "Monkey's Audio", "APE"}},
+	{0, "Extended Module: ", Type{Audio, "FastTracker module", "XM"}},
+	{0, "IMPM", Type{Audio, "Impulse Tracker module", "IT"}},
+	{0, "DSD \x1C\x00\x00\x00\x00\x00\x00\x00", Type{Audio, "DSD audio", "DSF"}},
+	{12, "DSD FVER", Type{Audio, "DSD audio (DSDIFF)", "DFF"}},
+	{44, "SCRM", Type{Audio, "Scream Tracker module", "S3M"}},
 	{0, "\x1A\x45\xDF\xA3", Type{Video, "Matroska video", "MKV"}},
 	{0, "\x30\x26\xB2\x75\x8E\x66\xCF\x11", Type{Video, "ASF (Windows Media)", "ASF"}},
 	{0, "FLV\x01", Type{Video, "Flash video", "FLV"}},
@@ -225,6 +242,8 @@ var marks = []mark{
 	{0, "ttcf\x00", Type{Font, "TrueType font collection", "TTC"}},
 	{0, "true\x00", Type{Font, "TrueType font", "TTF"}},
 	{0, "\x01fcp", Type{Font, "X11 font (PCF)", "PCF"}},
+	{0, "\x72\xB5\x4A\x86\x00\x00\x00\x00", Type{Font, "console font (PSF 2)", "PSF"}},
+	{0, "FILE\x00\x00\x00\x04PFF2", Type{Font, "GRUB font (PFF2)", "PF2"}},
 }
 
 // magic tells formats by what they begin with.
@@ -279,6 +298,8 @@ func (s *sample) magic() Type {
 		return Type{Font, "Type 1 font", "PFB"}
 	case has("\x1F\x8B\x08") && len(h) >= 10 && h[3]&0xE0 == 0:
 		return Type{Gzip, "gzip", "GZ"}
+	case len(h) >= 8 && h[0]>>4 == 5 && string(h[1:4]) == "\x2A\x4D\x18" && s.is(8+int64(le32(h[4:])), "\x28\xB5\x2F\xFD"):
+		return Type{Zstd, "Zstandard", "ZST"} // behind a frame that is skipped, as pzstd begins
 	case has("BZh") && len(h) >= 10 && h[3] >= '1' && h[3] <= '9' && (string(h[4:10]) == "\x31\x41\x59\x26\x53\x59" || string(h[4:10]) == "\x17\x72\x45\x38\x50\x90"):
 		return Type{Bzip2, "bzip2", "BZ2"}
 	case has("\x60\xEA") && len(h) > 34 && le16(h[2:]) >= 30 && le16(h[2:]) <= 2600 && h[10] == 2:
@@ -287,6 +308,10 @@ func (s *sample) magic() Type {
 		return Type{LZH, "LHA archive", "LZH"}
 	case has("UHA") && len(h) > 3 && h[3] < ' ':
 		return Type{Archive, "UHARC archive", "UHA"}
+	case has("PATCH") && len(h) >= 8 && (s.is(s.size-3, "EOF") || s.is(s.size-6, "EOF")): // the latter with the size to cut to
+		return Type{Other, "IPS patch", "IPS"}
+	case has("\x36\x04") && len(h) > 4 && h[2] <= 5 && h[3] > 0 && s.size >= 4+256*int64(h[3])*int64(1+h[2]&1):
+		return Type{Font, "console font (PSF 1)", "PSF"}
 	case h[0] == 0x1A && s.arc():
 		return Type{Archive, "ARC archive", "ARC"}
 	case has("\x5D\x00\x00") && len(h) > 18 && s.lzma():
@@ -361,7 +386,8 @@ func (s *sample) magic() Type {
 	if len(h) > 8 && h[0] == 'P' && h[1] >= '1' && h[1] <= '7' && (h[2] == '\n' || h[2] == ' ') && (h[3] == '#' || h[3] >= '0' && h[3] <= '9' || h[1] == '7') {
 		return Type{Image, "Netpbm image", []string{"PBM", "PGM", "PPM", "PBM", "PGM", "PPM", "PAM"}[h[1]-'1']}
 	}
-	if s.is(257, "ustar") || s.oldTar() {
+	// The mark and its version; of text that speaks of "ustar" just there, the checksum says that it is none.
+	if s.is(257, "ustar\x00") || s.is(257, "ustar  \x00") || s.oldTar() {
 		return Type{Tar, "tar archive", "TAR"}
 	}
 	if i := bytes.Index(h[:min(len(h), 1024)], []byte("(This file must be converted")); i >= 0 && (i == 0 || h[i-1] == '\n' || h[i-1] == '\r') {
@@ -607,7 +633,64 @@ func (s *sample) late() Type {
 		t.Name += fmt.Sprintf(" after %d bytes of other data", i)
 		return t
 	}
-	return s.volume()
+	if t := s.firmware(); t.Format != Unknown {
+		return t
+	}
+	for _, mark := range []string{"M.K.", "M!K!", "FLT4", "FLT8", "4CHN", "6CHN", "8CHN"} {
+		if s.is(1080, mark) {
+			return Type{Audio, "ProTracker module", "MOD"}
+		}
+	}
+	if t := s.volume(); t.Format != Unknown {
+		return t
+	}
+	if s.zlib() {
+		return Type{Zlib, "zlib", "ZLIB"}
+	}
+	return Type{}
+}
+
+// firmware tells what a PC's firmware is made of, by its checksums.
+func (s *sample) firmware() Type {
+	h := s.head
+	sum := func(n int64) (sum byte) {
+		b := s.at(0, n)
+		for _, c := range b {
+			sum += c
+		}
+		return sum | byte(n-int64(len(b)))
+	}
+	// A ROM of a card says how many units of 512 bytes it has; one that its maker's tool still signs has another structure to be known by.
+	if len(h) >= 64 && h[0] == 0x55 && h[1] == 0xAA && h[2] > 0 && 512*int64(h[2]) <= s.size {
+		if s.is(int64(binary.LittleEndian.Uint16(h[0x18:])), "PCIR") || s.is(0x1E, "IBM") || sum(512*int64(h[2])) == 0 {
+			return Type{Other, "PC option ROM", "ROM"}
+		}
+	}
+	// A table of ACPI: four letters, its size, a checksum of all of it.
+	if len(h) >= 36 && int64(binary.LittleEndian.Uint32(h[4:])) == s.size && s.size <= 4<<20 && !bytes.ContainsFunc(h[:4], func(r rune) bool { return r < '0' || r > 'Z' || r > '9' && r < 'A' }) && sum(s.size) == 0 {
+		return Type{Other, "ACPI table " + string(h[:4]), "AML"}
+	}
+	return Type{}
+}
+
+// zlib reports whether a stream of zlib begins there: its header has no other mark than a remainder, so what follows must inflate.
+func (s *sample) zlib() bool {
+	h := s.head
+	if len(h) < 8 || h[0]&0x8F != 8 || h[1]&0x20 != 0 || binary.BigEndian.Uint16(h)%31 != 0 {
+		return false
+	}
+	z, err := zlib.NewReader(bytes.NewReader(h))
+	if err != nil {
+		return false
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(z, 64<<10))
+	switch {
+	case err == nil: // to its checksum, or far enough to be none by chance
+		return n > 0
+	case int64(len(h)) < s.size:
+		return n >= 256 && err == io.ErrUnexpectedEOF
+	}
+	return false
 }
 
 // volume tells images of discs, disks and their file systems.
@@ -735,7 +818,7 @@ var wholeInput = sync.OnceFunc(func() { mimetype.SetLimit(0) })
 func (s *sample) fallback() Type {
 	wholeInput()
 	m := mimetype.Detect(s.head)
-	if m == nil || m.Is("application/octet-stream") || strings.HasPrefix(m.String(), "text/") {
+	if m == nil || m.Is("application/octet-stream") || m.Is("application/zlib") || strings.HasPrefix(m.String(), "text/") {
 		return Type{}
 	}
 	kind, sub, _ := strings.Cut(m.String(), "/")

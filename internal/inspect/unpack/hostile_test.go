@@ -412,7 +412,7 @@ func TestStops(t *testing.T) {
 }
 
 func TestTrailing(t *testing.T) {
-	for _, name := range []string{"gzip-two", "bzip2", "xz", "lzip", "lz4"} {
+	for _, name := range []string{"gzip-two", "bzip2", "xz", "lzip", "lz4", "zlib"} {
 		m := makers()[name]
 		b := append(bytes.Clone(testdata(t)[name]), "and something else"...)
 		got, err := list(t, m.format, b, Options{})
@@ -542,6 +542,26 @@ func TestFindBehind(t *testing.T) {
 	}
 	if got, ok := FindBehind(strings.NewReader(script), int64(len(script))); ok {
 		t.Errorf("found in a script alone: %v", got)
+	}
+	// As configure scripts have it, where the mark of a tar would stand.
+	text := script + strings.Repeat(" ", 257) + "ustar -w \"$dir\"\n" + strings.Repeat("echo some words\n", 40)
+	if got, ok := FindBehind(strings.NewReader(text), int64(len(text))); ok {
+		t.Errorf("found in a script that speaks of ustar: %v", got)
+	}
+}
+
+// TestXZFilter tells a filter that xz may have and this reader has not from damage.
+func TestXZFilter(t *testing.T) {
+	b := bytes.Clone(testdata(t)["xz-unchecked"])
+	header := b[12 : 12+4*(int(b[12])+1)]
+	if header[1] != 0 || header[2] != 0x21 {
+		t.Fatalf("a block that begins % x", header)
+	}
+	header[2] = 0x30
+	binary.LittleEndian.PutUint32(header[len(header)-4:], crc32.ChecksumIEEE(header[:len(header)-4]))
+	got, err := list(t, filetype.XZ, b, Options{})
+	if err != nil || len(got) != 1 || !strings.Contains(got[0].Err, "the xz filter 0x30 is not known") {
+		t.Error(got, err)
 	}
 }
 
@@ -862,7 +882,7 @@ func FuzzSevenZip(f *testing.F) {
 
 // FuzzStream reads the same bytes by every format of one stream that they begin like.
 func FuzzStream(f *testing.F) {
-	formats := []filetype.Format{filetype.Gzip, filetype.Bzip2, filetype.XZ, filetype.Zstd, filetype.Lzip, filetype.LZMA, filetype.LZ4, filetype.Compress}
+	formats := []filetype.Format{filetype.Gzip, filetype.Bzip2, filetype.XZ, filetype.Zstd, filetype.Lzip, filetype.LZMA, filetype.LZ4, filetype.Compress, filetype.Zlib}
 	seeds(f, formats...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, format := range formats {

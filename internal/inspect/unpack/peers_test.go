@@ -169,6 +169,8 @@ func makers() map[string]made {
 		"lz4-checked":      {filetype.LZ4, "lz4", "lz4 -qc -B4 -BX --content-size docs/text.txt", text},
 		"lz4-legacy":       {filetype.LZ4, "lz4", "lz4 -qlc docs/text.txt", text},
 		"lz4-noise":        {filetype.LZ4, "lz4", "lz4 -qc noise.bin", only("noise.bin", "", 1)},
+		"zlib":             {filetype.Zlib, "zlib-flate", "zlib-flate -compress <docs/text.txt", text},
+		"zlib-noise":       {filetype.Zlib, "zlib-flate", "zlib-flate -compress <noise.bin", only("noise.bin", "", 1)},
 		"compress":         {filetype.Compress, "compress", "compress -cf docs/text.txt", text},
 		"compress-noise":   {filetype.Compress, "compress", "compress -cf noise.bin", only("noise.bin", "", 1)},
 		"compress-10":      {filetype.Compress, "compress", "compress -b 10 -cf docs/text.txt", text},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -125,6 +126,21 @@ func readGzip(c *container) error {
 		}
 		return cleanPath(latin1Name(name))
 	})
+}
+
+// readZlib reads a stream of zlib as it is, as Git keeps objects and firmware its parts.
+func readZlib(c *container) error {
+	begun := false
+	return c.stream(func(r *bufio.Reader) (io.Reader, error) {
+		if begun {
+			if _, err := r.Peek(1); err != nil {
+				return nil, err
+			}
+			return nil, errTrailing
+		}
+		begun = true
+		return zlib.NewReader(r)
+	}, nil)
 }
 
 func readBzip2(c *container) error {

@@ -118,6 +118,7 @@ var readers = map[filetype.Format]func(*container) error{
 	filetype.LZMA:     readLZMA,
 	filetype.LZ4:      readLZ4,
 	filetype.Compress: readCompress,
+	filetype.Zlib:     readZlib,
 	filetype.Ar:       readAr,
 	filetype.Deb:      readAr,
 	filetype.RPM:      readRPM,

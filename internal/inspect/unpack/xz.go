@@ -136,6 +136,9 @@ func (x *xzReader) header() error {
 		return errXZ
 	}
 	flags, fields := b[1], bytes.NewReader(b[2:len(b)-4])
+	if flags&0x3C != 0 {
+		return errors.New("the xz block has flags that are not known")
+	}
 	for _, bit := range []byte{0x40, 0x80} { // packed and unpacked size
 		if flags&bit != 0 {
 			if _, err := binary.ReadUvarint(fields); err != nil {
@@ -165,6 +168,9 @@ func (x *xzReader) header() error {
 	var r io.Reader
 	for i := len(filters) - 1; i >= 0; i-- {
 		f := filters[i]
+		if f.id != 0x21 && f.id != 3 && branchFilterOf(f.id) == nil {
+			return fmt.Errorf("the xz filter 0x%x is not known", f.id)
+		}
 		if (f.id == 0x21) != (i == len(filters)-1) {
 			return errXZ
 		}
@@ -190,11 +196,7 @@ func (x *xzReader) header() error {
 		if len(f.properties) == 4 {
 			start = binary.LittleEndian.Uint32(f.properties)
 		}
-		branch := branchFilterOf(f.id)
-		if branch == nil {
-			return fmt.Errorf("the xz filter 0x%x is not known", f.id)
-		}
-		r = newFilterReader(r, branch, start)
+		r = newFilterReader(r, branchFilterOf(f.id), start)
 	}
 	x.block = r
 	switch x.check {
