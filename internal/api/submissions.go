@@ -72,10 +72,10 @@ func (a *api) scanFile(w http.ResponseWriter, r *http.Request) {
 	// The body has its own times; what follows has those of the request.
 	ctx := context.WithoutCancel(r.Context())
 	ticket, err := a.Submissions.Submit(ctx, body, s.Submission)
-	if errors.Is(err, submit.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
-	}
-	if errors.Is(err, submit.ErrFull) {
+	switch {
+	case errors.Is(err, submit.ErrTooLarge):
+		err = fmt.Errorf("the file is %w: at most %d MiB", serve.ErrTooLarge, submit.MaxFile>>20)
+	case errors.Is(err, submit.ErrFull):
 		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
 	}
 	if err != nil {
@@ -178,33 +178,47 @@ func (a *api) getResult(w http.ResponseWriter, r *http.Request) {
 // scanned answers with what is known of a file and how far its inspection is.
 func (a *api) scanned(ctx context.Context, w http.ResponseWriter, r *http.Request, q *ask, u access.Usage, h intel.Hash, t *submit.Ticket) {
 	progress, waits := a.Submissions.State(h, q.clearance)
-	file := progress.File
-	report := &wire.HashReport{Zone: wire.Grey, FileGeneralInfo: &wire.FileGeneralInfo{RelatedAptReports: []wire.Report{}, FileStatus: "NotCategorized"}}
-	status := string(progress.State)
-	d, err := dossier.Build(ctx, a.View(q.clearance), h, dossier.Query{Sections: scanSections})
+	view, size := a.View(q.clearance), int64(-1)
 	switch {
-	case errors.Is(err, intel.ErrUnknown) && (waits || t != nil):
-		if t != nil {
-			file = t.File
-			report.FileGeneralInfo.Size = &t.Size
-		}
-		g := report.FileGeneralInfo
-		g.Md5, g.Sha1, g.Sha256 = upper(file.MD5), upper(file.SHA1), upper(file.SHA256)
-	case err != nil:
+	case t != nil:
+		view, size = submitted{view, t.File}, t.Size
+	case waits:
+		view, size = submitted{view, progress.File}, progress.Size
+	}
+	d, err := dossier.Build(ctx, view, h, dossier.Query{Sections: scanSections})
+	if err != nil {
 		a.fail(w, r, q, u, err)
 		return
-	default:
-		report = encoder{wire.Seconds}.report(d)
-		report.FileGeneralInfo.FileStatus = fileStatus(d)
 	}
+	if d.General.Size < 0 {
+		d.General.Size = size
+	}
+	report := encoder{wire.Seconds}.report(d)
+	report.FileGeneralInfo.FileStatus = fileStatus(d)
+	report.Status = string(progress.State)
 	if !waits {
-		status = string(submit.Waiting)
+		report.Status = string(submit.Waiting)
 		if slices.ContainsFunc(report.Inspection, func(p wire.Property) bool { return p.Name == string(intel.Inspected) }) {
-			status = complete
+			report.Status = complete
 		}
 	}
-	report.Status = status
 	serve.QuotaHeaders(w, u)
 	w.Header()["Cache-Control"] = noStore
 	writeJSON(w, r, http.StatusOK, report)
+}
+
+// submitted is what is known of a file that somebody has submitted: at the least its hashes. So its answer has the same sections before its
+// inspection as after.
+type submitted struct {
+	dossier.View
+	file intel.Hashes
+}
+
+// Recall implements [dossier.View].
+func (s submitted) Recall(ctx context.Context, h intel.Hash, want intel.Section) (*intel.Facts, error) {
+	f, err := s.View.Recall(ctx, h, want)
+	if errors.Is(err, intel.ErrUnknown) {
+		return &intel.Facts{Head: intel.Head{File: s.file}, Asked: h}, nil
+	}
+	return f, err
 }

@@ -9,11 +9,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"spoor/internal/access"
 	"spoor/internal/api"
@@ -208,8 +212,20 @@ func TestWaiting(t *testing.T) {
 		}
 	}
 	a := s.ask(t, request{method: "POST", path: "/api/v1/getresult/file?request=" + helloMD5})
-	if r := report(t, a); a.status != 200 || r.Status != "not started" || r.FileGeneralInfo.Sha256 != helloSHA256 {
+	if r := report(t, a); a.status != 200 || r.Status != "not started" || r.FileGeneralInfo.Sha256 != helloSHA256 || *r.FileGeneralInfo.Size != 6 || r.FileGeneralInfo.FileStatus != "NotCategorized" {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+	// Its sections are those of a file that has been inspected.
+	sections := func(a answer) (names []string) {
+		var all map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(a.body), &all); err != nil {
+			t.Fatalf("%s: %v", a.body, err)
+		}
+		return slices.Sorted(maps.Keys(all))
+	}
+	done := newSubmitServer(t, true).ask(t, request{method: "POST", path: "/api/v1/scan/file?wait=25", body: strings.NewReader("hello\n")})
+	if diff := cmp.Diff(sections(done), sections(a)); diff != "" {
+		t.Errorf("sections (-inspected +waiting):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,5 +74,18 @@ func TestOwn(t *testing.T) {
 	}
 	if got, want := owner(path), owner(dir); got != want {
 		t.Errorf("owned by %d, the folder by %d", got, want)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	free, size, err := Room(t.TempDir())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("not known on this system")
+	}
+	if err != nil || free <= 0 || size < free {
+		t.Errorf("%d of %d bytes free, %v", free, size, err)
+	}
+	if _, _, err := Room(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a folder that is not there has room")
 	}
 }

@@ -1,6 +1,7 @@
 package submit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ type Options struct {
 	// Inspected tells whether a file has been inspected, by the readers of today, and those who may see what is marked so may see what it gave.
 	Inspected func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error)
 	MaxBytes  int64         // of all files that wait, and that come; 16 GiB. One account's are at most half of it
+	Spare     int64         // of the disk of Dir, left to others, the store above all; a twentieth of it and 1 GiB at most when 0
 	Keep      string        // a folder for the bytes of inspected files; "": they are not kept
 	KeepFor   time.Duration // how long they are kept; 0: until a person removes them
 	Log       *slog.Logger
@@ -78,6 +80,7 @@ const (
 type Progress struct {
 	State   State
 	File    intel.Hashes
+	Size    int64
 	Ahead   int       // files that came before and are not done
 	Since   time.Time // of this state
 	Members int64     // that its inspection has told of until now
@@ -113,6 +116,7 @@ type Queue struct {
 	waiting map[string]*entry // by id
 	order   []*entry
 	bytes   int64         // of those that wait
+	ended   uint64        // inspections, since the start
 	coming  int64         // bytes of those that are being received
 	more    chan struct{} // something waits
 
@@ -136,6 +140,12 @@ func Open(o Options) (*Queue, error) {
 		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making a folder for submitted files: %w", err)
+		}
+	}
+	if o.Keep != "" {
+		unfinished, _ := filepath.Glob(filepath.Join(o.Keep, "*", newPrefix+"*"))
+		for _, n := range unfinished {
+			_ = os.Remove(n) // a copy that was cut off; its file still waits
 		}
 	}
 	q := &Queue{o: o, waiting: map[string]*entry{}, more: make(chan struct{}, o.Workers),
@@ -229,6 +239,21 @@ func (q *Queue) wake() {
 	}
 }
 
+// mostSpare is the most that is left of the disk to others when nobody has said how much.
+const mostSpare = 1 << 30
+
+// room fails when no more bytes are to be written. A store that finds its disk full ends the server, so it is left a part of it.
+func (q *Queue) room() error {
+	free, size, err := durable.Room(q.o.Dir)
+	if err != nil {
+		return nil // writing will tell
+	}
+	if spare := cmp.Or(q.o.Spare, min(size/20, mostSpare)); free < spare {
+		return fmt.Errorf("%d MB of the disk are free, and %d MB are left to the store: %w", free/1e6, spare/1e6, ErrFull)
+	}
+	return nil
+}
+
 // incoming counts the bytes of a file as they come, so that many that come at once cannot be more than the disk was meant for.
 type incoming struct {
 	q *Queue
@@ -237,6 +262,9 @@ type incoming struct {
 
 // Write implements [io.Writer].
 func (i *incoming) Write(p []byte) (int, error) {
+	if err := i.q.room(); err != nil {
+		return 0, err
+	}
 	i.q.mu.Lock()
 	defer i.q.mu.Unlock()
 	i.n += int64(len(p))
@@ -273,6 +301,9 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket
 	if q.full(s.Account) {
 		return t, ErrFull
 	}
+	if err := q.room(); err != nil {
+		return t, err
+	}
 	f, err := os.CreateTemp(q.o.Dir, newPrefix)
 	if err != nil {
 		return t, fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
@@ -300,39 +331,61 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket
 	named := func() error {
 		return RecordNames(ctx, q.o.Recorder, t.File, worker.Job{Name: s.Name, Now: time.Now(), Marking: s.Marking})
 	}
-	if !s.Again {
-		if t.Done, err = q.o.Inspected(ctx, t.File.SHA256, s.Marking); err != nil {
+	e := &entry{File: t.File, Size: t.Size, Account: s.Account, Marking: s.Marking, At: time.Now().UTC(), id: idOf(t.File, s.Marking), Name: s.Name, state: Waiting, done: make(chan struct{})}
+	for synced := false; ; synced = true {
+		ended := q.inspections()
+		if !s.Again {
+			if t.Done, err = q.o.Inspected(ctx, t.File.SHA256, s.Marking); err != nil {
+				return t, err
+			}
+			if t.Done {
+				return t, named()
+			}
+		}
+		if !synced {
+			if err := f.Sync(); err != nil {
+				return t, fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
+			}
+		}
+		switch added, err := q.add(e, f.Name(), ended); {
+		case errors.Is(err, errAskAgain):
+			continue
+		case err == nil && !added: // it waits already, and keeps the name that it came with first
+			_ = os.Remove(f.Name())
+			return t, named()
+		default:
 			return t, err
 		}
-		if t.Done {
-			return t, named()
-		}
 	}
-	if err := f.Sync(); err != nil {
-		return t, fmt.Errorf("keeping a submitted file: %w", err)
-	}
-	e := &entry{File: t.File, Size: t.Size, Account: s.Account, Marking: s.Marking, At: time.Now().UTC(), id: idOf(t.File, s.Marking), Name: s.Name, state: Waiting, done: make(chan struct{})}
-	added, err := q.add(e, f.Name())
-	if err == nil && !added { // it waits already, and keeps the name that it came with first
-		_ = os.Remove(f.Name())
-		err = named()
-	}
-	return t, err
 }
 
-// add lets a file wait whose bytes stand on disk. It reports false when it waits already.
-func (q *Queue) add(e *entry, file string) (bool, error) {
+// inspections returns how many inspections have ended.
+func (q *Queue) inspections() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting[e.id] != nil {
+	return q.ended
+}
+
+// errAskAgain: since it was asked whether the file has been inspected, an inspection has ended, which may have been that of the same file.
+var errAskAgain = errors.New("an inspection has ended meanwhile")
+
+// add lets a file wait whose bytes stand on disk. It reports false when it waits already. ended is how many inspections had ended before it was
+// found not to be inspected.
+func (q *Queue) add(e *entry, file string, ended uint64) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.waiting[e.id] != nil:
 		return false, nil
+	case q.ended != ended:
+		return false, errAskAgain
 	}
 	if err := q.write(e); err != nil {
 		return false, err
 	}
 	if err := durable.Rename(file, q.bytesPath(e.id)); err != nil {
 		_ = os.Remove(q.entryPath(e.id)) // without its bytes it is nothing
-		return false, fmt.Errorf("keeping a submitted file: %w", err)
+		return false, fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
 	}
 	q.waiting[e.id] = e
 	q.order = append(q.order, e)
@@ -348,7 +401,7 @@ func (q *Queue) write(e *entry) error {
 		return err
 	}
 	if err := durable.Replace(q.entryPath(e.id), b); err != nil {
-		return fmt.Errorf("keeping a submitted file: %w", err)
+		return fmt.Errorf("keeping a submitted file: %w: %w", ErrFull, err)
 	}
 	return nil
 }
@@ -362,7 +415,7 @@ func (q *Queue) State(h intel.Hash, clearance intel.Marking) (p Progress, ok boo
 		if e.Marking > clearance || h != f.SHA256 && h != f.SHA1 && h != f.MD5 || ok && e.state == Waiting {
 			continue
 		}
-		p, ok = Progress{State: e.state, File: e.File, Ahead: i, Since: e.At}, true
+		p, ok = Progress{State: e.state, File: e.File, Size: e.Size, Ahead: i, Since: e.At}, true
 		if e.state == Inspecting {
 			p.Since, p.Members = e.begun, e.members.Load()
 		}
@@ -469,12 +522,13 @@ func (q *Queue) inspect(ctx context.Context, e *entry) bool {
 		return ctx.Err() == nil
 	}
 	q.inspected.WithLabelValues(outcome).Inc()
+	q.release(e) // it may take its time, and whoever submits the file meanwhile finds it waiting
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.release(e)
 	delete(q.waiting, e.id)
 	q.order = slices.DeleteFunc(q.order, func(x *entry) bool { return x == e })
 	q.bytes -= e.Size
+	q.ended++
 	close(e.done)
 	return true
 }
@@ -517,25 +571,36 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 // release lets the bytes of an inspected file go, or lays them where they are kept. What fails is told in the log and costs only the bytes.
 func (q *Queue) release(e *entry) {
 	from := q.bytesPath(e.id)
-	err := os.Remove(q.entryPath(e.id)) // first: bytes without an entry are nobody's
-	if q.o.Keep == "" {
-		err = errors.Join(err, os.Remove(from))
-	} else {
-		to := q.Kept(e.File.SHA256)
-		err = errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o700))
-		if renameErr := os.Rename(from, to); renameErr != nil {
-			err = errors.Join(err, move(from, to))
-		}
-		now := time.Now()
-		err = errors.Join(err, os.Chtimes(to, now, now)) // kept from now on
+	var err error
+	if q.o.Keep != "" {
+		err = keep(from, q.Kept(e.File.SHA256))
 	}
+	if removeErr := os.Remove(from); !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	err = errors.Join(err, os.Remove(q.entryPath(e.id))) // last: when the server ends before, an entry without bytes is nobody's
 	if err != nil {
 		q.o.Log.Error("the bytes of an inspected file", "file", e.File.SHA256.String(), "error", err)
 	}
 }
 
-// move copies a file to another disk and removes it.
-func move(from, to string) error {
+// keep lays a file where it is kept, from now on.
+func keep(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := os.Chtimes(from, now, now); err != nil {
+		return err
+	}
+	if os.Rename(from, to) == nil {
+		return nil
+	}
+	return copyTo(from, to) // it is on another disk
+}
+
+// copyTo copies a file, whole or not at all.
+func copyTo(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -551,9 +616,8 @@ func move(from, to string) error {
 	}
 	if err != nil {
 		_ = os.Remove(out.Name())
-		return err
 	}
-	return os.Remove(from)
+	return err
 }
 
 // Kept is where the bytes of a file are kept, if they are: by its SHA-256, in a folder of its first byte.

@@ -149,6 +149,35 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// TestEndsMeanwhile: an inspection that ends between the question whether a file has been inspected and the file's taking its place is the only one.
+func TestEndsMeanwhile(t *testing.T) {
+	var b *bench
+	meanwhile := func() {}
+	b = newBench(t, func(o *Options) {
+		o.Inspected = func(ctx context.Context, h intel.Hash, m intel.Marking) (bool, error) {
+			is, err := b.inspected(ctx, h, m)
+			meanwhile()
+			return is, err
+		}
+	})
+	h := b.submit(t, "hello", "first.txt").File.SHA256
+	meanwhile = func() {
+		meanwhile = func() {}
+		stop := b.run(t)
+		b.Wait(t.Context(), h)
+		stop()
+	}
+	if ticket := b.submit(t, "hello", "second.txt"); !ticket.Done {
+		t.Error("it waits for a second inspection")
+	}
+	if p, ok := b.State(h, intel.TLPRed); ok {
+		t.Errorf("it is %s", p.State)
+	}
+	if names := b.facts(h).Names; len(names) != 2 {
+		t.Errorf("names %v", names)
+	}
+}
+
 // TestRestart: what was acknowledged is inspected by the next server, what was not is gone, and what cannot be taken up is left and told.
 func TestRestart(t *testing.T) {
 	b := newBench(t, nil)
@@ -269,6 +298,13 @@ func TestLimits(t *testing.T) {
 	if _, err := b.Submit(t.Context(), strings.NewReader("x"), Submission{Name: "x"}); !errors.Is(err, ErrFull) || !errors.Is(err, intel.ErrUnavailable) {
 		t.Errorf("a full queue: %v", err)
 	}
+	b = newBench(t, func(o *Options) { o.Spare = 1 << 62 })
+	if _, err := b.Submit(t.Context(), strings.NewReader("x"), Submission{Name: "x"}); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "left to the store") {
+		t.Errorf("a disk with less than is left to others: %v", err)
+	}
+	if n, err := (&incoming{q: b.Queue}).Write([]byte("x")); n != 0 || !errors.Is(err, ErrFull) {
+		t.Errorf("a disk that has less while bytes come: %d %v", n, err)
+	}
 	b = newBench(t, nil)
 	if err := os.RemoveAll(b.o.Dir); err != nil {
 		t.Fatal(err)
@@ -306,5 +342,59 @@ func TestKeep(t *testing.T) {
 	b.sweep(time.Now().Add(61 * time.Minute))
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("there after its time: %v", err)
+	}
+}
+
+// TestKeepEnds: whatever moment the server ends at, what is kept is whole, and nothing is left that belongs to nobody.
+func TestKeepEnds(t *testing.T) {
+	keep := filepath.Join(t.TempDir(), "kept")
+	b := newBench(t, func(o *Options) { o.Keep = keep })
+	ticket := b.submit(t, "keep me", "x")
+	to := b.Kept(ticket.File.SHA256)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// It ends while it copies to another disk.
+	if err := os.WriteFile(filepath.Join(filepath.Dir(to), newPrefix+"1"), []byte("keep"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.open(t)
+	if p, ok := b.State(ticket.File.SHA256, intel.TLPRed); !ok || p.State != Waiting || p.Size != 7 {
+		t.Errorf("%+v %v", p, ok)
+	}
+	// It ends when the copy is there.
+	e := b.take()
+	if err := copyTo(b.bytesPath(e.id), to); err != nil {
+		t.Fatal(err)
+	}
+	b.open(t)
+	if _, ok := b.State(ticket.File.SHA256, intel.TLPRed); !ok {
+		t.Error("the file was lost")
+	}
+	// It ends when the bytes are gone and the entry is there.
+	if err := os.Remove(b.bytesPath(e.id)); err != nil {
+		t.Fatal(err)
+	}
+	b.open(t)
+	if _, ok := b.State(ticket.File.SHA256, intel.TLPRed); ok {
+		t.Error("a file without bytes waits")
+	}
+	if got, err := os.ReadFile(to); err != nil || string(got) != "keep me" {
+		t.Errorf("%q %v", got, err)
+	}
+	for _, dir := range []string{b.o.Dir, filepath.Dir(to)} {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 1 || len(left) == 1 && left[0].Name() != filepath.Base(to) {
+			t.Errorf("left in %s: %v %v", dir, left, err)
+		}
+	}
+	// Where it cannot be kept, its bytes do not stay in the queue's folder.
+	if err := errors.Join(os.RemoveAll(keep), os.WriteFile(keep, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ticket = b.submit(t, "keep me, too", "x")
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	if left, err := os.ReadDir(b.o.Dir); err != nil || len(left) != 0 {
+		t.Errorf("left in the queue's folder: %v %v", left, err)
 	}
 }

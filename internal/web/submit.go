@@ -57,10 +57,10 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 		ticket, err = w.Submissions.Submit(context.WithoutCancel(r.Context()), file, submit.Submission{Name: part.FileName(), Account: id.Account.Name})
 		return err
 	})
-	if errors.Is(err, submit.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", serve.ErrTooLarge, err)
-	}
-	if errors.Is(err, submit.ErrFull) {
+	switch {
+	case errors.Is(err, submit.ErrTooLarge):
+		err = fmt.Errorf("the file is %w: at most %d MiB", serve.ErrTooLarge, submit.MaxFile>>20)
+	case errors.Is(err, submit.ErrFull):
 		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
 	}
 	if err != nil {
