@@ -271,9 +271,9 @@ func (b *tab) legible(t *testing.T, name string) {
 	}
 }
 
-// portalPanels are the titles under the overview, in the order of the portal's page, and ours behind them.
+// portalPanels are the titles under the overview, in the order of the portal's page, and ours: the inspection among them, others behind.
 var portalPanels = []string{
-	"Detection names",
+	"Detection names", "Inspection",
 	"File paths",
 	"File names",
 	"File downloaded from URLs and domains",
@@ -289,7 +289,7 @@ var portalPanels = []string{
 	"Similar files",
 	"Data Feeds",
 	"Hosts",
-	"Inspection", "Conflicting hashes",
+	"Conflicting hashes",
 }
 
 // hostile are texts that a page must show and not obey.

@@ -9,7 +9,7 @@ import (
 	"spoor/internal/intel"
 )
 
-// panelsOf makes the panels under the overview, in the page's order and under its titles.
+// panelsOf makes the panels under the overview, in the portal's order and under its titles; ours stand among them.
 func panelsOf(d *dossier.Dossier) []panel {
 	file := func(r *dossier.FileRow) []cell {
 		name := cell{Text: r.Name}
@@ -54,6 +54,16 @@ func panelsOf(d *dossier.Dossier) []panel {
 		table(d, dossier.DetectionsInfo, "detections", "Detection names", []string{"Zone", "Name", "Method", "Last detected", "Hits"}, d.Detections, func(r *dossier.DetectionRow) []cell {
 			return []cell{{Zone: r.Zone}, outward(r.Name, r.URL), {Text: r.Method}, {Time: r.Last}, number(r.Hits)}
 		}),
+		// What the bytes say, and what of them could not be read, stands before what others say. The panel is ours.
+		table(d, dossier.Inspection, "inspection", "Inspection", []string{"Property", "Value", "Last seen"}, d.Inspection, func(r *dossier.PropertyRow) []cell {
+			value := cell{Text: r.Value, Kind: "path"}
+			if a := intel.FuzzyAlgorithm(r.Name); slices.Contains(intel.FuzzyAlgorithms(), a) {
+				if _, err := intel.ParseFuzzyHash(a, r.Value); err == nil { // sources tell also what is none
+					value.Link = similarPath(a, r.Value) // others that have it, or one near it
+				}
+			}
+			return []cell{{Text: strings.ReplaceAll(r.Name, "_", " ")}, value, {Time: r.Last}}
+		}),
 		table(d, dossier.FilePaths, "paths", "File paths", []string{"Hits", "Path", "Location", "First seen", "Last seen"}, d.Paths, func(r *dossier.PathRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Path, Kind: "path"}, {Text: r.Location}, {Time: r.First}, {Time: r.Last}}
 		}),
@@ -83,15 +93,6 @@ func panelsOf(d *dossier.Dossier) []panel {
 		table(d, dossier.Hosts, "hosts", "Hosts", []string{"Hits", "Host", "First seen", "Last seen"}, d.Hosts, func(r *dossier.HostRow) []cell {
 			return []cell{number(r.Hits), {Text: r.Host, Kind: "path"}, {Time: r.First}, {Time: r.Last}}
 		}),
-		table(d, dossier.Inspection, "inspection", "Inspection", []string{"Property", "Value", "Last seen"}, d.Inspection, func(r *dossier.PropertyRow) []cell {
-			value := cell{Text: r.Value, Kind: "path"}
-			if a := intel.FuzzyAlgorithm(r.Name); slices.Contains(intel.FuzzyAlgorithms(), a) {
-				if _, err := intel.ParseFuzzyHash(a, r.Value); err == nil { // sources tell also what is none
-					value.Link = similarPath(a, r.Value) // others that have it, or one near it
-				}
-			}
-			return []cell{{Text: strings.ReplaceAll(r.Name, "_", " ")}, value, {Time: r.Last}}
-		}),
 		table(d, dossier.Conflicts, "conflicts", "Conflicting hashes", []string{"Hash", "Claimed by", "Observations"}, d.Conflicts, func(r *intel.Conflict) []cell {
 			return []cell{{Text: r.Hash.String(), Kind: "hash"}, {Text: r.Other.String(), Link: "/hash/" + r.Other.String(), Kind: "hash"}, number(r.Count)}
 		}),
@@ -113,8 +114,14 @@ func table[T any](d *dossier.Dossier, section dossier.Section, id, title string,
 // Left is how many rows of the answer the page leaves out.
 func (p panel) Left() int { return p.Count - len(p.Rows) }
 
-// Total is how many rows there are, as text.
-func (p panel) Total() string { return group(uint64(p.Count) + p.More) }
+// Total is how many rows there are, as text. An answer that is as long as it may be does not know how many there are.
+func (p panel) Total() string {
+	total := group(uint64(p.Count) + p.More)
+	if p.Count == dossier.MaxRows && p.More == 0 {
+		return total + " or more"
+	}
+	return total
+}
 
 // Numeric reports whether the i-th column holds numbers, which stand at its right.
 func (p panel) Numeric(i int) bool { return len(p.Rows) > 0 && p.Rows[0][i].Kind == "number" }

@@ -21,6 +21,7 @@ type similarBody struct {
 	Asked    intel.FuzzyHash
 	Distance int // of a TLSH, at most; 0 for other algorithms
 	Wider    string
+	Most     int // rows
 	Table    panel
 }
 
@@ -47,7 +48,7 @@ func (w *web) similar(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, &intel.Refusal{Reason: fmt.Sprintf("give one of %v", intel.FuzzyAlgorithms())})
 		return
 	}
-	body := similarBody{Asked: q.Hashes[0]}
+	body := similarBody{Asked: q.Hashes[0], Most: q.Count}
 	if body.Asked.Algorithm == intel.TLSH {
 		if d := values.Get("distance"); d != "" {
 			n, err := strconv.Atoi(d)

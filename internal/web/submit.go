@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"strconv"
 	"time"
 
 	"spoor/internal/access"
@@ -36,6 +37,11 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, err)
 		return
 	}
+	if r.ContentLength > submit.MaxFile+formBytes {
+		w.tooLarge(rw, r)
+		return
+	}
+	raw := r.Body
 	r.Body = io.NopCloser(serve.Body(rw, r, submit.MaxFile+formBytes))
 	form, err := r.MultipartReader()
 	if err != nil {
@@ -58,8 +64,10 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	switch {
-	case errors.Is(err, submit.ErrTooLarge):
-		err = fmt.Errorf("the file is %w: at most %d MiB", serve.ErrTooLarge, submit.MaxFile>>20)
+	case errors.Is(err, submit.ErrTooLarge), errors.Is(err, serve.ErrTooLarge):
+		r.Body = raw
+		w.tooLarge(rw, r)
+		return
 	case errors.Is(err, submit.ErrFull):
 		err = fmt.Errorf("%w: %w", serve.ErrNoRoom, err)
 	}
@@ -71,6 +79,12 @@ func (w *web) submit(rw http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	w.Submissions.Wait(ctx, ticket.File.SHA256)
 	http.Redirect(rw, r, "/hash/"+ticket.File.SHA256.String(), http.StatusSeeOther)
+}
+
+// tooLarge answers about a file that is too large. The rest of it is read first: a browser that is still sending would tell of a broken connection.
+func (w *web) tooLarge(rw http.ResponseWriter, r *http.Request) {
+	serve.Drain(rw, r)
+	w.fail(rw, r, fmt.Errorf("the file is %w: at most %d MiB", serve.ErrTooLarge, submit.MaxFile>>20))
 }
 
 // filePart finds the file in a form.
@@ -91,8 +105,11 @@ func filePart(form *multipart.Reader) (*multipart.Part, error) {
 	return nil, &intel.Refusal{Field: "file", Reason: "there is no file in the form"}
 }
 
-// lookAgain is after how many seconds the page of a file that is being inspected is asked for again, by the browser itself.
-const lookAgain = "3"
+// lookAgain is after how many seconds the page of a file that is being inspected is asked for again, by the browser itself. Each time takes a unit
+// of quota, so who has waited long waits longer.
+func lookAgain(waited time.Duration) int {
+	return int(min(max(waited/10, 3*time.Second), time.Minute).Seconds())
+}
 
 // inspecting says how far a file is that waits for its inspection or is at it, "" for others. Then the page is asked for again.
 func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash, clearance intel.Marking) string {
@@ -103,8 +120,8 @@ func (w *web) inspecting(rw http.ResponseWriter, h intel.Hash, clearance intel.M
 	if !waits {
 		return ""
 	}
-	rw.Header().Set("Refresh", lookAgain)
 	since := time.Since(p.Since).Round(time.Second)
+	rw.Header().Set("Refresh", strconv.Itoa(lookAgain(since)))
 	switch {
 	case p.State == submit.Inspecting:
 		return fmt.Sprintf("is being inspected, for %s now: %d members so far", since, p.Members)

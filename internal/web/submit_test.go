@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"mime/multipart"
 	"net/http"
@@ -121,7 +122,7 @@ func TestSubmitForm(t *testing.T) {
 	}
 	// While it waits the page says so and is asked for again by itself.
 	a = s.do(t, http.MethodGet, "/hash/"+helloSHA256, "", "Cookie", cookie)
-	if a.status != 200 || a.header.Get("Refresh") == "" || !strings.Contains(a.body, "Being inspected") {
+	if a.status != 200 || a.header.Get("Refresh") != "3" || !strings.Contains(a.body, "Being inspected") {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	run()
@@ -173,4 +174,39 @@ func TestBrowserSubmit(t *testing.T) {
 	b.do(t, chromedp.SetUploadFiles("#file", []string{file}), chromedp.Click(".submit button"))
 	b.arrives(t, "/hash/"+helloSHA256)
 	b.awaits(t, `document.querySelector("#names")?.textContent.includes("hello.txt") && document.querySelector("#inspection").textContent.includes("revision")`)
+	// What the bytes say stands before what others say, and before a thousand members.
+	if !evaluate[bool](t, b, `document.querySelector("#inspection").compareDocumentPosition(document.querySelector("#paths")) === Node.DOCUMENT_POSITION_FOLLOWING`) {
+		t.Error("the inspection stands behind the file's paths")
+	}
+	// A file that is too large is told before it is sent.
+	b.open(t, "/")
+	if evaluate[string](t, b, `document.querySelector("#file").dataset.most`) != "268435456" {
+		t.Error("the form does not know the limit")
+	}
+	evaluate[int](t, b, `document.querySelector("#file").dataset.most = 3`)
+	b.do(t, chromedp.SetUploadFiles("#file", []string{file}))
+	b.awaits(t, `document.querySelector("#file").validationMessage.includes("too large")`)
 }
+
+// TestTooLargeForm: a browser learns that a file is too large, though it looks for an answer only when it has sent everything.
+func TestTooLargeForm(t *testing.T) {
+	s, _ := newSubmitServer(t)
+	ask, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/submit", io.LimitReader(zeros{}, 258<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.ContentLength = 258 << 20
+	ask.Header = http.Header{"Cookie": {s.session(t).String()}, "Content-Type": {"multipart/form-data; boundary=b"}, "Sec-Fetch-Site": {"same-origin"}}
+	a, err := http.DefaultTransport.RoundTrip(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if page, err := io.ReadAll(a.Body); err != nil || a.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(page), "The file is too large: at most 256 MiB") {
+		t.Errorf("%d %v %s", a.StatusCode, err, page)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -23,6 +23,7 @@ import (
 	"spoor/internal/dossier"
 	"spoor/internal/intel"
 	"spoor/internal/serve"
+	"spoor/internal/submit"
 )
 
 // Config is what the page needs.
@@ -167,7 +168,8 @@ func (w *web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 
 // homeBody is what the first page shows beside the search.
 type homeBody struct {
-	Submit bool // whether the account may submit a file
+	Submit    bool // whether the account may submit a file
+	MostBytes int64
 }
 
 func (w *web) home(rw http.ResponseWriter, r *http.Request) {
@@ -175,7 +177,7 @@ func (w *web) home(rw http.ResponseWriter, r *http.Request) {
 	if id == nil {
 		return
 	}
-	w.render(rw, r, http.StatusOK, "home.html", page{Title: "Spoor", Account: id.Account.Name, Body: homeBody{Submit: w.Submissions != nil && id.May(access.Submit)}})
+	w.render(rw, r, http.StatusOK, "home.html", page{Title: "Spoor", Account: id.Account.Name, Body: homeBody{w.Submissions != nil && id.May(access.Submit), submit.MaxFile}})
 }
 
 // maxSearch bounds the text of a search, and maxFound the hashes that one page answers.

@@ -36,6 +36,16 @@ if (text) {
     }
   });
 }
+// A file that is too large is told before it is sent.
+const file = document.querySelector("[data-most]");
+if (file) {
+  file.addEventListener("change", () => {
+    const most = Number(file.dataset.most);
+    const large = file.files.length > 0 && file.files[0].size > most;
+    file.setCustomValidity(large ? `The file is too large: at most ${most / 1048576} MiB` : "");
+    file.reportValidity();
+  });
+}
 // "/" goes to the search box.
 document.addEventListener("keydown", (e) => {
   const box = document.getElementById("q") || document.getElementById("text");
