@@ -53,8 +53,8 @@ Without --data or --server nothing is kept: the answer for each file is made of 
 recorded, and the answer holds what else is known. A file that was inspected before is not inspected again, so a run that was cut off is simply
 run again; --again inspects it all the same, and counts nothing twice.
 
-Up to three files are answered in full, more with a line each. With --json each answer is a line: the keys of the API's answer, MemberPaths and
-Inspection, and Path, Hash and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
+Up to three files are answered in full, more with a line each, which also counts the notes of the file and its members. With --json each answer is
+a line: the keys of the API's answer, MemberPaths and Inspection, and Path, Hash and Known. With --ndjson the observations are printed instead, as 'spoor import' takes them.
 
 Exit codes: 0 all read; 3 some could not be read, or were stopped; 2 misuse; 1 failure.`,
 		Example: `  spoor inspect setup.exe
@@ -137,6 +137,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetEscapeHTML(false)
 	var members atomic.Int64 // told of until now
+	h := headway{start: time.Now(), files: len(files), total: total}
 	one := func(ctx context.Context, in *inspected) error {
 		f, err := os.Open(cmp.Or(in.stdin, in.path))
 		if err != nil {
@@ -199,7 +200,9 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	for range min(o.inspection.workers, len(files)) {
 		wg.Go(func() {
 			for in := range next {
+				begun := time.Now()
 				in.err = one(work, in)
+				h.add(in, begun)
 				close(in.done)
 			}
 		})
@@ -221,19 +224,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 	}()
 	defer wg.Wait()
 	defer cancel()
-	start, bytes, stopped, before := time.Now(), int64(0), 0, 0
-	say := func(done int) {
-		took := time.Since(start)
-		if done == 0 { // perhaps one large file: only its members are known
-			pr.say("0 of %d files, %d members, %.1f members/s, %s", len(files), members.Load(), float64(members.Load())/took.Seconds(), took.Round(time.Second))
-			return
-		}
-		left := ""
-		if bytes > 0 && took > 3*time.Second { // before, a guess is far off
-			left = fmt.Sprintf(", %s left", time.Duration(float64(took)/float64(bytes)*float64(total-bytes)).Round(time.Second))
-		}
-		pr.say("%d of %d files, %d members, %.1f files/s, %.1f MB/s%s", done, len(files), members.Load(), float64(done)/took.Seconds(), float64(bytes)/1e6/took.Seconds(), left)
-	}
+	stopped, before := 0, 0
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	terminal := isTerminal(cmd.OutOrStdout())
@@ -244,7 +235,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			case <-in.done:
 				waits = false
 			case <-tick.C:
-				say(i)
+				pr.say("%s", h.say(time.Now(), members.Load()))
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -257,11 +248,9 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			if !isFileError(in.err) {
 				return in.err
 			}
-			total -= in.size
 			refuse(in.path, in.err)
 			continue
 		}
-		bytes += in.size
 		if in.again {
 			before++
 		}
@@ -278,16 +267,65 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 			}
 			in.report = nil
 		}
-		say(i + 1)
+		pr.say("%s", h.say(time.Now(), members.Load()))
 	}
 	pr.done()
 	if len(files) > 3 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members.Load(), time.Since(start).Seconds(), before, stopped, refused)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %d members in %.1f s; %d inspected before, %d stopped, %d refused\n", len(files), members.Load(), time.Since(h.start).Seconds(), before, stopped, refused)
 	}
 	if refused+stopped > 0 {
 		return &exitError{exitPartly, nil}
 	}
 	return nil
+}
+
+// headway is how far an inspection of many files is. Files are counted when they are done, also those that wait behind a large one to be printed.
+type headway struct {
+	start time.Time
+	files int
+	total int64 // bytes of all files
+
+	mu            sync.Mutex
+	done          int
+	bytes, before int64     // of files that are done, those refused too; of these, of files that were inspected before
+	fresh         time.Time // when the first file began that was not inspected before
+}
+
+// add counts a file that is done.
+func (h *headway) add(in *inspected, begun time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done++
+	h.bytes += in.size
+	switch {
+	case in.again:
+		h.before += in.size
+	case h.fresh.IsZero() || begun.Before(h.fresh):
+		h.fresh = begun
+	}
+}
+
+// say tells how far it is. The time left is that which the bytes left take at the rate of those that were inspected now: what was inspected before
+// goes much faster, and comes first.
+func (h *headway) say(now time.Time, members int64) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	took := now.Sub(h.start)
+	if h.done == 0 { // perhaps one large file: only its members are known
+		return fmt.Sprintf("0 of %d files, %d members, %.1f members/s, %s", h.files, members, float64(members)/took.Seconds(), took.Round(time.Second))
+	}
+	s := fmt.Sprintf("%d of %d files, %d members, %.1f files/s, %.1f MB/s", h.done, h.files, members, float64(h.done)/took.Seconds(), float64(h.bytes)/1e6/took.Seconds())
+	of := now.Sub(h.fresh)
+	if inspected := h.bytes - h.before; inspected > 0 && of > 3*time.Second { // before, a guess is far off
+		const days = 24 * 60 * 60
+		switch left := of.Seconds() / float64(inspected) * float64(h.total-h.bytes); {
+		case left < 3*days:
+			s += fmt.Sprintf(", %s left", time.Duration(left*float64(time.Second)).Round(time.Second))
+		case left < 1000*days: // of more it is no guess any longer
+			s += fmt.Sprintf(", %.0f days left", left/days)
+		}
+	}
+	return s
 }
 
 // recorder returns where observations go, what answers from them, and what answers those who may see what is recorded: a store in memory when no
@@ -420,6 +458,9 @@ func (p *printer) file(in *inspected) error {
 			name = "  " + in.report.DetectionsInfo[0].DetectionName
 		}
 		members := fmt.Sprintf("%d members", in.result.Members)
+		if in.result.Notes > 0 {
+			members += fmt.Sprintf(", %d notes", in.result.Notes)
+		}
 		if in.again {
 			members = "inspected before"
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"spoor/internal/dossier"
 	"spoor/internal/intel"
 	"spoor/wire"
 )
@@ -134,7 +135,7 @@ func (p *printer) title(w *bufio.Writer, s string) {
 	fmt.Fprintf(w, "\n%s\n", s)
 }
 
-// shownRows is how many rows of a panel the terminal gets; --json has them all.
+// shownRows is how many rows of a panel the terminal gets; --json has more.
 const shownRows = 20
 
 func section[T any](p *printer, w *bufio.Writer, title string, rows []T, cells func(*T) []string) {
@@ -144,7 +145,11 @@ func section[T any](p *printer, w *bufio.Writer, title string, rows []T, cells f
 	p.title(w, title)
 	for i := range rows {
 		if i == shownRows {
-			fmt.Fprintf(w, "  … and %d more (--json has them all)\n", len(rows)-i)
+			more := "--json has them all"
+			if len(rows) == dossier.MaxRows {
+				more = fmt.Sprintf("or beyond; --json has the first %d", dossier.MaxRows)
+			}
+			fmt.Fprintf(w, "  … and %d more (%s)\n", len(rows)-i, more)
 			break
 		}
 		var line []string

@@ -106,6 +106,9 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	if err := w.byCatalogue(); err != nil {
 		return w.sum, err
 	}
+	if err := w.ofMembers(hashes); err != nil {
+		return w.sum, err
+	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
 }
 
@@ -126,6 +129,10 @@ type walk struct {
 	digests  int                // of these
 	unsigned []intel.Hashes     // members that are not signed themselves
 	by       map[[16]byte]int   // these, by the beginning of each digest that a catalogue can list them by
+
+	// Members that have notes. Whoever looks at the file handed in would not find them among thousands.
+	noted int
+	first []string // names of the first of them
 }
 
 // maxUnsigned bounds the members that are kept for catalogues, maxListed the digests that catalogues list.
@@ -157,6 +164,23 @@ func (w *walk) unsign(r io.ReaderAt, size int64, hashes intel.Hashes, typ filety
 	}
 	w.unsigned = append(w.unsigned, hashes)
 	return nil
+}
+
+// ofMembers tells of the file handed in that its members have notes.
+func (w *walk) ofMembers(file intel.Hashes) error {
+	var text string
+	switch {
+	case w.noted == 0:
+		return nil
+	case w.noted == 1:
+		text = "a member has notes of its own: " + w.first[0]
+	default:
+		text = fmt.Sprintf("%d members have notes of their own: %s", w.noted, strings.Join(w.first, ", "))
+	}
+	if w.noted > len(w.first) {
+		text += ", …"
+	}
+	return w.tell(file, intel.Attribute{Name: intel.InspectionNote, Value: clip(text)})
 }
 
 // byCatalogue tells which members are signed by way of a catalogue.
@@ -348,6 +372,12 @@ func (w *walk) file(r io.ReaderAt, size int64, hashes intel.Hashes, name string,
 	}
 	if err := w.inside(r, size, hashes, name, as, level, typ, info.Embedded, n); err != nil {
 		return typ.Name, err
+	}
+	if level >= 0 && len(n.told) > 0 {
+		const names = 3
+		if w.noted++; len(w.first) < names {
+			w.first = append(w.first, name)
+		}
 	}
 	return typ.Name, n.close()
 }

@@ -172,6 +172,31 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// TestNotesOfMembers: the file handed in says that its members have notes, which nobody would find among thousands.
+func TestNotesOfMembers(t *testing.T) {
+	var broken []entry
+	for i := range 40 {
+		broken = append(broken, entry{fmt.Sprintf("b%02d.zip", i), fmt.Appendf([]byte("PK\x03\x04"), "%060d", i)})
+	}
+	whole := zipOf(t, entry{"inner.zip", zipOf(t, broken...)}, entry{"good.txt", []byte("good")})
+	sum, all := look(t, whole, "", nil)
+	var told []string
+	for _, o := range all {
+		if a, ok := o.Fact.(intel.Attribute); ok && a.Name == intel.InspectionNote && o.File.SHA256 == sum.File.SHA256 {
+			told = append(told, a.Value)
+		}
+	}
+	if diff := cmp.Diff([]string{"40 members have notes of their own: b00.zip, b01.zip, b02.zip, …"}, told); diff != "" {
+		t.Error(diff)
+	}
+	if sum.Notes < 40 {
+		t.Errorf("%d notes", sum.Notes)
+	}
+	if _, all := look(t, zipOf(t, entry{"good.txt", []byte("good")}), "", nil); len(notesOf(all)) > 0 {
+		t.Errorf("notes of what was read wholly: %q", notesOf(all))
+	}
+}
+
 // TestLargeMember: what does not fit into memory is read from scratch, byte for byte.
 func TestLargeMember(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -203,7 +228,7 @@ func TestLevels(t *testing.T) {
 	if sum.Members != MaxLevel+1 {
 		t.Errorf("%d members, want %d generations", sum.Members, MaxLevel+1)
 	}
-	if diff := cmp.Diff([]string{"not opened: what lies deeper than six generations is not looked at"}, notesOf(all)); diff != "" {
+	if diff := cmp.Diff([]string{"not opened: what lies deeper than six generations is not looked at", "a member has notes of its own: a.zip"}, notesOf(all)); diff != "" {
 		t.Error(diff)
 	}
 	// A script could hold files; the deepest one that holds none is not told of.
