@@ -145,7 +145,7 @@ func runInspect(cmd *cobra.Command, o *inspectOptions, paths []string) (err erro
 		}
 		defer f.Close()
 		if !o.again && seen != nil && o.place.data+o.place.server != "" {
-			if in.file, _, err = inspect.HashReader(f); err != nil {
+			if in.file, _, err = inspect.HashReader(inspect.While(ctx, f)); err != nil {
 				return err
 			}
 			before, err := seen(ctx, in.file.SHA256, []dossier.Section{dossier.Inspection})

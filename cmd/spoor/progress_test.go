@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"testing"
+	"time"
 )
 
 // TestProgressLines checks that a log gets a line of progress after a second, and then one now and then. (On a terminal: terminal.txtar.)

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -80,6 +81,21 @@ func (h *Hasher) Sum() (intel.Hashes, int64) {
 	out.SHA1, _ = intel.HashFromBytes(intel.SHA1, h.sha1.Sum(sum[:0]))
 	out.SHA256, _ = intel.HashFromBytes(intel.SHA256, h.sha256.Sum(sum[:0]))
 	return out, h.size
+}
+
+// While reads r while ctx lasts, and then fails with the context's cause: the bytes of a disk may take hours.
+func While(ctx context.Context, r io.Reader) io.Reader { return &lasting{ctx, r} }
+
+type lasting struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (l *lasting) Read(p []byte) (int, error) {
+	if l.ctx.Err() != nil {
+		return 0, context.Cause(l.ctx)
+	}
+	return l.r.Read(p)
 }
 
 // HashReader makes the three hashes of all that r gives.

@@ -308,6 +308,9 @@ var (
 	errEnded   = errors.New("the worker has ended")
 )
 
+// leastHashing is how long a file may be hashed here at the least, when a child has not come to it.
+const leastHashing = time.Minute
+
 // errAgain says that a fresh child is to go on.
 var errAgain = errors.New("again")
 
@@ -340,8 +343,15 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 		}
 		r.File, r.Size = i.file, i.size
 		if i.file.IsZero() {
-			hashes, n, err := inspect.HashReader(io.NewSectionReader(i.f, 0, i.size))
-			if err != nil || n != i.size {
+			hashing, end := context.WithTimeoutCause(ctx, max(c.c.Limits.Time, leastHashing), errTooLong)
+			hashes, n, err := inspect.HashReader(inspect.While(hashing, io.NewSectionReader(i.f, 0, i.size)))
+			end()
+			switch {
+			case ctx.Err() != nil:
+				return r, ctx.Err()
+			case errors.Is(err, errTooLong):
+				return r, &intel.Refusal{Reason: fmt.Sprintf("nothing can be told of it: making its hashes takes more than %s; allow more time (--worker-time)", max(c.c.Limits.Time, leastHashing))}
+			case err != nil || n != i.size:
 				return r, nil // it cannot be read here either
 			}
 			r.File, i.file = hashes, hashes

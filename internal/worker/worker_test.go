@@ -317,6 +317,22 @@ func TestMisbehaving(t *testing.T) {
 	}
 }
 
+// TestEndsWhileHashing: who interrupts need not wait for the hashes of a file that no child came to; here they would take an hour.
+func TestEndsWhileHashing(t *testing.T) {
+	f := write(t, "a disk")
+	if err := os.Truncate(f.Name(), 1<<40); err != nil {
+		t.Skipf("no sparse files here: %v", err)
+	}
+	p := newTestPool(t, Config{}, "-child=nonsense")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopping := time.AfterFunc(100*time.Millisecond, cancel)
+	defer stopping.Stop()
+	if _, err := p.Inspect(ctx, f, Job{Name: "x", Now: now}, func(intel.Observation) error { return nil }); err != context.Canceled {
+		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
 func TestCallersOwnErrors(t *testing.T) {
 	p := newTestPool(t, Config{}, "-child")
 	if _, err := p.Inspect(t.Context(), write(t, "x"), Job{Name: "x", Now: now}, func(intel.Observation) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
