@@ -37,7 +37,7 @@ report, the output of sha256sum, and answers every hash in it once. Up to three 
 With --json each answer is one line: the keys of the API's answer, and Hash and Known.
 
 With --similar it looks for files that resemble instead. Each argument is a hash of a known file, a TLSH or ssdeep digest, or another fuzzy
-hash with its name before it: imphash:…, authentihash:…, richhash:…, iconhash:…, telfhash:…. The surest come first, with what they are told by.
+hash with its name before it: imphash:…, authentihash:…, richhash:…, iconhash:…, telfhash:…, symhash:…. The surest come first, with what they are told by.
 
 Exit codes: 0 all known; 3 some unknown; 2 misuse; 1 failure.`,
 		Example: `  spoor lookup --data /var/lib/spoor 44d88612fea8a8f36de82e1278abb02f

@@ -2,7 +2,9 @@ package intel
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,16 +48,22 @@ func ParseFuzzyHash(a FuzzyAlgorithm, value string) (FuzzyHash, error) {
 	reason := ""
 	switch a {
 	case TLSH:
-		ok, reason = len(f.Value) == 72 && f.Value[:2] == "T1", "a TLSH is T1 and 70 hex digits"
+		ok, reason = len(f.Value) == 72 && f.Value[:2] == "T1" && isHex(f.Value[2:]), "a TLSH is T1 and 70 hex digits"
 	case SSDeep:
 		size, rest, found := strings.Cut(f.Value, ":")
 		first, second, found2 := strings.Cut(rest, ":")
-		ok = found && found2 && size != "" && strings.Trim(size, "0123456789") == "" && len(first) <= 64 && len(second) <= 64 && strings.Trim(first+second, base64Letters) == ""
-		reason = "an ssdeep is a block size and two parts of at most 64 letters, with colons between them"
+		ok = found && found2 && isBlockSize(size) && len(first) <= 64 && len(second) <= 64 && strings.Trim(first+second, base64Letters) == ""
+		reason = "an ssdeep is a block size, which is 3, doubled up to 30 times, and two parts of at most 64 letters, with colons between them"
 	case Telfhash:
-		ok, reason = isHex(strings.TrimPrefix(f.Value, "t1")), "a telfhash is hex digits"
-	default:
+		digits := strings.TrimPrefix(f.Value, "t1")
+		ok, reason = len(digits) == 70 && isHex(digits), "a telfhash is 70 hex digits, mostly with t1 before them"
+	case Authentihash:
+		n := len(f.Value)
+		ok, reason = isHex(f.Value) && (n == 32 || n == 40 || n == 64), "an authentihash is 64 hex digits, of SHA-256, or 40 or 32"
+	case IconHash: // tools make it in several ways
 		ok, reason = isHex(f.Value), "it is hex digits"
+	default:
+		ok, reason = isHex(f.Value) && len(f.Value) == 32, "it is 32 hex digits"
 	}
 	if !ok {
 		return FuzzyHash{}, &Refusal{Field: string(a), Reason: fmt.Sprintf("%s is none: %s", quoteShort(value), reason)}
@@ -64,6 +72,12 @@ func ParseFuzzyHash(a FuzzyAlgorithm, value string) (FuzzyHash, error) {
 		return FuzzyHash{}, err
 	}
 	return f, nil
+}
+
+// isBlockSize reports whether a text is a block size of ssdeep.
+func isBlockSize(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return err == nil && n%3 == 0 && bits.OnesCount64(n/3) == 1 && n/3 <= 1<<30
 }
 
 // LooksFuzzy reports whether a text that a person gives has the form of a fuzzy hash, and of which: a TLSH and an ssdeep show it by themselves, the
