@@ -121,17 +121,8 @@ func (i *Inspector) Inspect(ctx context.Context, f File, now time.Time, emit fun
 	if err := w.byCatalogue(); err != nil {
 		return w.sum, err
 	}
-	if w.noted > 0 {
-		text := "a member has notes of its own: " + w.first[0]
-		if w.noted > 1 {
-			text = fmt.Sprintf("%d members have notes of their own: %s", w.noted, strings.Join(w.first, ", "))
-		}
-		if w.noted > len(w.first) {
-			text += ", …"
-		}
-		if err := w.tell(hashes, intel.Attribute{Name: intel.InspectionNote, Value: clip(text)}); err != nil {
-			return w.sum, err
-		}
+	if err := w.ofMembers(hashes); err != nil {
+		return w.sum, err
 	}
 	return w.sum, w.tell(hashes, intel.Attribute{Name: intel.Inspected, Value: "revision " + Revision})
 }
@@ -191,6 +182,23 @@ func (w *walk) unsign(r io.ReaderAt, size int64, hashes intel.Hashes, typ filety
 	}
 	w.unsigned = append(w.unsigned, hashes)
 	return nil
+}
+
+// ofMembers tells of the file handed in that its members have notes.
+func (w *walk) ofMembers(file intel.Hashes) error {
+	var text string
+	switch {
+	case w.noted == 0:
+		return nil
+	case w.noted == 1:
+		text = "a member has notes of its own: " + w.first[0]
+	default:
+		text = fmt.Sprintf("%d members have notes of their own: %s", w.noted, strings.Join(w.first, ", "))
+	}
+	if w.noted > len(w.first) {
+		text += ", …"
+	}
+	return w.tell(file, intel.Attribute{Name: intel.InspectionNote, Value: clip(text)})
 }
 
 // byCatalogue tells which members are signed by way of a catalogue.

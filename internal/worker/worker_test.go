@@ -308,9 +308,11 @@ func TestRestart(t *testing.T) {
 		{"2", []string{died("zip", "2")}, false},
 		{"4,5", []string{died("signature", "4"), died("looking for archives inside", "5")}, false},
 		{"6", []string{died("zip", "6")}, true},
-		{"8,13,300,600", []string{died("text", "8"), died("text", "13"), died("signature", "300"), died("signature", "600")}, false},
+		{"8,13,300,600", []string{died("text", "8"), died("text", "13"), died("signature", "300"), died("signature", "600"),
+			"attribute {inspection_note 4 members have notes of their own: 000.txt, 001.txt, 058.txt, …}"}, false},
 		{"2,3,4,5,8,9,10,11", []string{died("zip", "2"), died("zip", "3"), died("signature", "4"), died("looking for archives inside", "5"),
-			died("text", "8"), died("text", "9"), died("signature", "10"), died("looking for archives inside", "11")}, false},
+			died("text", "8"), died("text", "9"), died("signature", "10"), died("looking for archives inside", "11"),
+			"attribute {inspection_note a member has notes of its own: 000.txt}"}, false},
 	} {
 		r, facts := of(tt.at)
 		if r.Stopped != "" {
