@@ -584,8 +584,9 @@ func TestSlowRules(t *testing.T) {
 		t.Errorf("%v %q", found, notes)
 	}
 	put(t, filepath.Join(dir, "a.yar"), `rule Quick { condition: true }`)
-	for end := time.Now().Add(time.Minute); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	end := time.Now().Add(time.Minute)
+	for wait := 500 * time.Millisecond; ; wait *= 2 { // a slow machine may not start a program in that
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		found, _ := s.Scan(ctx, open(t, "x"), 1)
 		cancel()
 		if len(found) == 1 {
