@@ -300,6 +300,8 @@ func (s *sample) magic() Type {
 		return Type{Gzip, "gzip", "GZ"}
 	case len(h) >= 8 && h[0]>>4 == 5 && string(h[1:4]) == "\x2A\x4D\x18" && s.is(8+int64(le32(h[4:])), "\x28\xB5\x2F\xFD"):
 		return Type{Zstd, "Zstandard", "ZST"} // behind a frame that is skipped, as pzstd begins
+	case has("FOR1") && s.is(8, "BEAM"):
+		return Type{Other, "Erlang bytecode (BEAM)", "BEAM"}
 	case has("BZh") && len(h) >= 10 && h[3] >= '1' && h[3] <= '9' && (string(h[4:10]) == "\x31\x41\x59\x26\x53\x59" || string(h[4:10]) == "\x17\x72\x45\x38\x50\x90"):
 		return Type{Bzip2, "bzip2", "BZ2"}
 	case has("\x60\xEA") && len(h) > 34 && le16(h[2:]) >= 30 && le16(h[2:]) <= 2600 && h[10] == 2:
@@ -636,6 +638,9 @@ func (s *sample) late() Type {
 	if t := s.firmware(); t.Format != Unknown {
 		return t
 	}
+	if t := s.tex(); t.Format != Unknown {
+		return t
+	}
 	for _, mark := range []string{"M.K.", "M!K!", "FLT4", "FLT8", "4CHN", "6CHN", "8CHN"} {
 		if s.is(1080, mark) {
 			return Type{Audio, "ProTracker module", "MOD"}
@@ -646,6 +651,30 @@ func (s *sample) late() Type {
 	}
 	if s.zlib() {
 		return Type{Zlib, "zlib", "ZLIB"}
+	}
+	return Type{}
+}
+
+// tex tells the fonts of TeX: metrics by the counts of their tables, which add up to the size; virtual fonts by the font that their preamble is followed by.
+func (s *sample) tex() Type {
+	h := s.head
+	if len(h) >= 24 && s.size < 1<<18 {
+		var n [12]int
+		for i := range n {
+			n[i] = int(binary.BigEndian.Uint16(h[2*i:]))
+		}
+		sum := 6 + n[1] + n[3] - n[2] + 1
+		for _, k := range n[4:] {
+			sum += k
+		}
+		if int64(n[0])*4 == s.size && sum == n[0] && n[1] >= 2 {
+			return Type{Font, "TeX font metrics", "TFM"}
+		}
+	}
+	if len(h) >= 12 && h[0] == 0xF7 && h[1] == 0xCA {
+		if b := s.at(11+int64(h[2]), 1); len(b) == 1 && b[0] >= 242 && b[0] <= 246 {
+			return Type{Font, "TeX virtual font", "VF"}
+		}
 	}
 	return Type{}
 }
