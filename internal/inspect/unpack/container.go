@@ -37,7 +37,8 @@ type container struct {
 }
 
 // Members may be the same bytes of their container, or runs of each other: a copy of a file costs a disk image nothing. overlapTimes is how often the
-// container's bytes may be read so, after the first overlapFree bytes.
+// container's bytes may be read so, after the first overlapFree bytes. Of a member no more than it has bytes itself counts: what is packed together with
+// others is unpacked for each of them.
 const (
 	overlapTimes = 4
 	overlapFree  = 64 << 20
@@ -127,6 +128,8 @@ type memberReader struct {
 	path string
 	r    io.Reader
 	err  error
+
+	read, given int64 // bytes: of the container, of the member
 }
 
 func (m *memberReader) Read(p []byte) (n int, err error) {
@@ -144,9 +147,11 @@ func (m *memberReader) Read(p []byte) (n int, err error) {
 			}
 		}()
 	}
-	before := m.c.file.read
+	before, counted := m.c.file.read, min(m.read, m.given)
 	n, err = m.r.Read(p)
-	m.c.read += m.c.file.read - before
+	m.read += m.c.file.read - before
+	m.given += int64(n)
+	m.c.read += min(m.read, m.given) - counted
 	if err == nil && m.c.overlaps() {
 		err = errOverlap
 	}

@@ -21,6 +21,7 @@ const (
 	squashMaxDirs  = 1 << 20
 	squashMaxList  = 64 << 20 // bytes of all directories
 	squashKept     = 8        // blocks of the tables that are kept unpacked
+	squashParts    = 16 << 20 // bytes of fragment blocks that are kept unpacked
 	squashNone     = 1<<32 - 1
 )
 
@@ -28,6 +29,12 @@ const (
 type squashBlock struct {
 	at, next int64
 	data     []byte
+}
+
+// squashFragment is a block that has the ends of many files, unpacked.
+type squashFragment struct {
+	n    uint32
+	data []byte
 }
 
 // squashReader reads a squashfs of version 4.
@@ -38,8 +45,7 @@ type squashReader struct {
 	inodes, lists, fragments int64
 	parts                    uint32
 	kept                     []squashBlock
-	part                     []byte // the fragment block that was read last
-	partOf                   uint32
+	fragmentsKept            []squashFragment // the one that was asked for last comes first
 	zstd                     *zstd.Decoder
 	dirs                     map[uint64]bool
 	list                     int64 // bytes of directories that were read
@@ -62,7 +68,7 @@ func readSquashFS(c *container) error {
 		return fmt.Errorf("version %d is not read", v)
 	}
 	s := &squashReader{container: c, block: int64(le.Uint32(h[12:])), kind: le.Uint16(h[20:]), parts: le.Uint32(h[16:]),
-		inodes: int64(le.Uint64(h[64:])), lists: int64(le.Uint64(h[72:])), fragments: int64(le.Uint64(h[80:])), dirs: make(map[uint64]bool), partOf: squashNone}
+		inodes: int64(le.Uint64(h[64:])), lists: int64(le.Uint64(h[72:])), fragments: int64(le.Uint64(h[80:])), dirs: make(map[uint64]bool)}
 	if s.block < 4096 || s.block > squashMaxBlock || s.block&(s.block-1) != 0 {
 		return fmt.Errorf("blocks of %d bytes are not possible", s.block)
 	}
@@ -430,8 +436,12 @@ func (s *squashReader) data(at int64, size uint32) ([]byte, error) {
 
 // fragment reads a block of the ends of files.
 func (s *squashReader) fragment(n uint32) ([]byte, error) {
-	if n == s.partOf {
-		return s.part, nil
+	for i, k := range s.fragmentsKept {
+		if k.n == n {
+			copy(s.fragmentsKept[1:i+1], s.fragmentsKept[:i])
+			s.fragmentsKept[0] = k
+			return k.data, nil
+		}
 	}
 	if n >= s.parts {
 		return nil, errSquash
@@ -452,6 +462,10 @@ func (s *squashReader) fragment(n uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.part, s.partOf = data, n
+	if len(s.fragmentsKept) < int(max(squashParts/s.block, 1)) {
+		s.fragmentsKept = append(s.fragmentsKept, squashFragment{})
+	}
+	copy(s.fragmentsKept[1:], s.fragmentsKept)
+	s.fragmentsKept[0] = squashFragment{n, data}
 	return data, nil
 }

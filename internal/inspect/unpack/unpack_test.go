@@ -154,3 +154,29 @@ func TestSameBytes(t *testing.T) {
 		t.Errorf("%d members read, want %d; %v", read, want, err)
 	}
 }
+
+// TestSharedBlock: members that are packed together, as the ends of files in a squashfs, may each have their block unpacked anew: only members that are
+// the same bytes lie over each other.
+func TestSharedBlock(t *testing.T) {
+	const size, members = 1 << 20, 200
+	for _, tt := range []struct {
+		given int64 // bytes of each member
+		want  bool
+	}{{1, false}, {size, true}} {
+		in := bytes.NewReader(make([]byte, size))
+		file := &fileReader{ctx: t.Context(), r: in, size: size}
+		c := &container{ctx: t.Context(), format: filetype.SquashFS, r: file, file: file, size: size}
+		for range members {
+			m := &memberReader{c: c, r: &lazyReader{open: func() (io.Reader, error) {
+				block, err := io.ReadAll(c.section(0, size))
+				return bytes.NewReader(block[:tt.given]), err
+			}}}
+			if _, err := io.Copy(io.Discard, m); (err != nil) && !tt.want {
+				t.Fatalf("%d bytes given: %v", tt.given, err)
+			}
+		}
+		if got := c.overlaps(); got != tt.want {
+			t.Errorf("%d bytes given of %d that are read: lie over each other: %v, want %v", tt.given, size, got, tt.want)
+		}
+	}
+}
