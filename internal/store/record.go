@@ -317,7 +317,7 @@ func (f *fact) relation(t *intel.Relation) {
 	}
 	f.tie(&t.From.Hashes, f.tally.Count)
 	f.tie(&t.To.Hashes, f.tally.Count)
-	end := func(from, to *intel.Object, tag byte) {
+	end := func(from, to, named *intel.Object, tag byte) {
 		h := from.Strongest()
 		if h.IsZero() {
 			return
@@ -325,12 +325,16 @@ func (f *fact) relation(t *intel.Relation) {
 		f.object = fileObject(f.object[:0], to)
 		extra := ""
 		if !to.Strongest().IsZero() {
-			extra = pair(to.Path, to.Name)
+			extra = pair(named.Path, named.Name)
 		}
 		f.put(f.inFile(h), tag, weak, f.object, extra)
 	}
-	end(&t.From, &t.To, forth)
-	end(&t.To, &t.From, back)
+	end(&t.From, &t.To, &t.To, forth)
+	if t.Verb == intel.Contains { // both ends say where in its container the member is
+		end(&t.To, &t.From, &t.To, back)
+	} else {
+		end(&t.To, &t.From, &t.From, back)
+	}
 	// A member that no machine saw is known by the name that it has in its container.
 	if member := t.To.Strongest(); t.Verb == intel.Contains && !member.IsZero() {
 		name := t.To.Name
