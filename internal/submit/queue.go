@@ -106,6 +106,8 @@ type entry struct {
 const (
 	maxWaiting  = 100_000 // files, however small
 	maxAttempts = 3
+	while       = 10 * time.Minute // that what an account had is remembered; as long as one file may take
+	longTaken   = 5 * time.Second  // by each of all workers, and others get one more
 )
 
 // Queue is the files that wait. It may be used from many goroutines.
@@ -115,10 +117,12 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting map[string]*entry // by id
 	order   []*entry
-	bytes   int64         // of those that wait
-	ended   uint64        // inspections, since the start
-	coming  int64         // bytes of those that are being received
-	more    chan struct{} // something waits
+	bytes   int64                    // of those that wait
+	ended   uint64                   // inspections, since the start
+	coming  int64                    // bytes of those that are being received
+	more    chan struct{}            // something waits
+	had     map[string]time.Duration // what workers have lately spent on each account's files; halved every while
+	halved  time.Time                // the last time that it was
 
 	inspected *prometheus.CounterVec
 	depth     prometheus.GaugeFunc
@@ -148,7 +152,7 @@ func Open(o Options) (*Queue, error) {
 			_ = os.Remove(n) // a copy that was cut off; its file still waits
 		}
 	}
-	q := &Queue{o: o, waiting: map[string]*entry{}, more: make(chan struct{}, o.Workers),
+	q := &Queue{o: o, waiting: map[string]*entry{}, had: map[string]time.Duration{}, halved: time.Now(), more: make(chan struct{}, o.Workers),
 		inspected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_inspections_total", Help: "Inspections of submitted files, by outcome."}, []string{"outcome"})}
 	q.depth = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_inspections_waiting", Help: "Submitted files that wait for their inspection or are at it."}, func() float64 {
 		q.mu.Lock()
@@ -448,7 +452,7 @@ func (q *Queue) Run(ctx context.Context) {
 	for range q.o.Workers {
 		wg.Go(func() {
 			for {
-				e := q.take()
+				e := q.take(false)
 				if e == nil {
 					select {
 					case <-q.more:
@@ -457,12 +461,27 @@ func (q *Queue) Run(ctx context.Context) {
 						return
 					}
 				}
-				if !q.inspect(ctx, e) {
+				if !q.inspect(ctx, e, false) {
 					return
 				}
 			}
 		})
 	}
+	wg.Go(func() {
+		for {
+			if e := q.take(true); e != nil {
+				if !q.inspect(ctx, e, true) {
+					return
+				}
+				continue
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	if q.o.Keep != "" && q.o.KeepFor > 0 {
 		wg.Go(func() {
 			for {
@@ -478,35 +497,56 @@ func (q *Queue) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// take takes the oldest file that nobody is at, of the account of which the fewest are inspected now: who sends thousands does not hold up the others.
-func (q *Queue) take() (next *entry) {
+// take takes a file that nobody is at: of the account of which the fewest are inspected now, of several such of the one on whose files workers have
+// lately spent the least time, and of that its oldest. So neither who sends thousands nor who sends what takes long holds up the others. That alone
+// would leave others waiting while all workers are at one account's long files; so extra asks for a file that is worth a worker beyond their number:
+// when each has been at its file for long, and of an account of which none is inspected.
+func (q *Queue) take(extra bool) (next *entry) {
+	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	under := map[string]int{}
+	for ; now.Sub(q.halved) >= while; q.halved = q.halved.Add(while) {
+		for account, d := range q.had {
+			if q.had[account] = d / 2; d < time.Second {
+				delete(q.had, account)
+			}
+		}
+	}
+	under, long := map[string]int{}, 0
 	for _, e := range q.order {
 		if e.state == Inspecting {
 			under[e.Account]++
+			if now.Sub(e.begun) >= longTaken {
+				long++
+			}
 		}
 	}
+	if extra && long < q.o.Workers {
+		return nil
+	}
+	before := func(a, b string) bool {
+		return cmp.Or(cmp.Compare(under[a], under[b]), cmp.Compare(q.had[a], q.had[b])) < 0
+	}
 	for _, e := range q.order {
-		if e.state == Waiting && (next == nil || under[e.Account] < under[next.Account]) {
+		if e.state == Waiting && (next == nil || before(e.Account, next.Account)) {
 			next = e
 		}
 	}
-	if next != nil {
-		next.state, next.begun = Inspecting, time.Now()
-		next.members.Store(0)
-		next.Attempts++
+	if next == nil || extra && under[next.Account] > 0 {
+		return nil
 	}
+	next.state, next.begun = Inspecting, now
+	next.members.Store(0)
+	next.Attempts++
 	return next
 }
 
 // retry is how long a file waits when what it told could not be recorded, or no worker could be started.
 const retry = 5 * time.Second
 
-// inspect has one file inspected. It reports false when ctx has ended.
-func (q *Queue) inspect(ctx context.Context, e *entry) bool {
-	outcome, err := q.one(ctx, e)
+// inspect has one file inspected, by one more worker when extra. It reports false when ctx has ended.
+func (q *Queue) inspect(ctx context.Context, e *entry, extra bool) bool {
+	outcome, err := q.one(ctx, e, extra)
 	if err != nil {
 		if ctx.Err() == nil {
 			q.o.Log.Error("a submitted file could not be inspected and waits", "file", e.File.SHA256.String(), "error", err)
@@ -528,13 +568,14 @@ func (q *Queue) inspect(ctx context.Context, e *entry) bool {
 	delete(q.waiting, e.id)
 	q.order = slices.DeleteFunc(q.order, func(x *entry) bool { return x == e })
 	q.bytes -= e.Size
+	q.had[e.Account] += time.Since(e.begun)
 	q.ended++
 	close(e.done)
 	return true
 }
 
 // one inspects a file and records what it says, and its names.
-func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
+func (q *Queue) one(ctx context.Context, e *entry, extra bool) (outcome string, err error) {
 	q.mu.Lock()
 	err = q.write(e) // how often it has been begun
 	q.mu.Unlock()
@@ -542,7 +583,7 @@ func (q *Queue) one(ctx context.Context, e *entry) (outcome string, err error) {
 		// On a full disk what waits must be inspected all the same, or nothing would ever make room.
 		q.o.Log.Error("that an inspection begins cannot be written down", "file", e.File.SHA256.String(), "error", err)
 	}
-	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members, File: e.File}
+	j := worker.Job{Name: e.Name, Now: time.Now(), Marking: e.Marking, Members: &e.members, File: e.File, Extra: extra}
 	if e.Attempts > maxAttempts {
 		note := fmt.Sprintf("inspection stopped: the server ended %d times while it was at it", e.Attempts-1)
 		said := Names(e.File, j, e.Name)

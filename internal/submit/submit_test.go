@@ -209,7 +209,7 @@ func TestKillsTheServer(t *testing.T) {
 	b := newBench(t, nil)
 	ticket := b.submit(t, "evil", "x")
 	for range maxAttempts {
-		e := b.take()
+		e := b.take(false)
 		if err := b.write(e); err != nil {
 			t.Fatal(err)
 		}
@@ -281,11 +281,81 @@ func TestTurns(t *testing.T) {
 	b.open(t) // accounts are known also after a restart
 	var got []string
 	for range 4 {
-		e := b.take()
+		e := b.take(false)
 		got = append(got, e.Account)
 	}
 	if diff := cmp.Diff([]string{"a", "b", "a", "a"}, got); diff != "" {
 		t.Errorf("turns (-want +got):\n%s", diff)
+	}
+}
+
+// TestLongFiles: who sends what takes long does not hold up the others.
+func TestLongFiles(t *testing.T) {
+	b := newBench(t, nil)
+	hashes := map[string]intel.Hash{}
+	submit := func(account string, contents ...string) {
+		t.Helper()
+		for _, c := range contents {
+			ticket, err := b.Submit(t.Context(), strings.NewReader(c), Submission{Account: account})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hashes[c] = ticket.File.SHA256
+		}
+	}
+	submit("a", "a1", "a2", "a3")
+	long := []*entry{b.take(false), b.take(false)} // all workers
+	submit("b", "b1", "b2")
+	if e := b.take(true); e != nil {
+		t.Fatalf("one more worker while the others have only begun: %s", e.Account)
+	}
+	ago := func(e *entry, d time.Duration) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		e.begun = time.Now().Add(-d)
+	}
+	ago(long[0], time.Minute)
+	if e := b.take(true); e != nil {
+		t.Fatalf("one more worker while one of the others has only begun: %s", e.Account)
+	}
+	ago(long[1], time.Minute)
+	extra := b.take(true)
+	if extra == nil || extra.Account != "b" {
+		t.Fatalf("all workers are at long files of one account, and another waits: %+v", extra)
+	}
+	if e := b.take(true); e != nil {
+		t.Fatalf("one more worker for an account that has one: %s", e.Account)
+	}
+	for i, e := range []*entry{extra, long[0], long[1]} {
+		if !b.inspect(t.Context(), e, i == 0) {
+			t.Fatal("ended")
+		}
+	}
+	for _, c := range []string{"a1", "a2", "b1"} {
+		if ok, _ := b.inspected(t.Context(), hashes[c], intel.TLPRed); !ok {
+			t.Errorf("%s is not inspected", c)
+		}
+	}
+
+	// Who had little is before who had much, also with one worker, and those of one account go by age.
+	submit("c", "c1")
+	var got []string
+	for range 3 {
+		e := b.take(false)
+		got = append(got, e.Account)
+		if !b.inspect(t.Context(), e, false) {
+			t.Fatal("ended")
+		}
+	}
+	if diff := cmp.Diff([]string{"c", "b", "a"}, got); diff != "" {
+		t.Errorf("turns (-want +got):\n%s", diff)
+	}
+	// And all that is forgotten in time.
+	b.mu.Lock()
+	b.halved = b.halved.Add(-20 * while)
+	b.mu.Unlock()
+	if b.take(false); len(b.had) != 0 {
+		t.Errorf("remembered after hours: %v", b.had)
 	}
 }
 
@@ -363,7 +433,7 @@ func TestKeepEnds(t *testing.T) {
 		t.Errorf("%+v %v", p, ok)
 	}
 	// It ends when the copy is there.
-	e := b.take()
+	e := b.take(false)
 	if err := copyTo(b.bytesPath(e.id), to); err != nil {
 		t.Fatal(err)
 	}

@@ -125,6 +125,7 @@ type Job struct {
 	Marking intel.Marking // of them
 	Members *atomic.Int64 // counts the members as they are told, for a person who waits; may be nil
 	File    intel.Hashes  // of the file, when the caller knows them: a child that says otherwise is not believed
+	Extra   bool          // have it inspected at once, by a child beyond the number of workers, which ends with it
 }
 
 // Inspect inspects a file. tell gets the observations as they come, from this goroutine. When the child dies of what it reads, a fresh one leaves
@@ -139,12 +140,20 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, j Job, tell func(intel.O
 		return Result{}, &intel.Refusal{Input: j.Name, Reason: "not a regular file"}
 	}
 	var c *child
-	select {
-	case c = <-p.slots:
-	case <-ctx.Done():
-		return Result{}, ctx.Err()
+	if j.Extra {
+		defer func() {
+			if c != nil {
+				c.end()
+			}
+		}()
+	} else {
+		select {
+		case c = <-p.slots:
+		case <-ctx.Done():
+			return Result{}, ctx.Err()
+		}
+		defer func() { p.slots <- c }()
 	}
-	defer func() { p.slots <- c }()
 	if c != nil && c.dead() { // while it had nothing to do: no file's doing
 		c.kill()
 		c = nil
