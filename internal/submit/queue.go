@@ -243,17 +243,10 @@ func (q *Queue) wake() {
 	}
 }
 
-// mostSpare is the most that is left of the disk to others when nobody has said how much.
-const mostSpare = 1 << 30
-
 // room fails when no more bytes are to be written. A store that finds its disk full ends the server, so it is left a part of it.
 func (q *Queue) room() error {
-	free, size, err := durable.Room(q.o.Dir)
-	if err != nil {
-		return nil // writing will tell
-	}
-	if spare := cmp.Or(q.o.Spare, min(size/20, mostSpare)); free < spare {
-		return fmt.Errorf("%d MB of the disk are free, and %d MB are left to the store: %w", free/1e6, spare/1e6, ErrFull)
+	if free, left, crowded := durable.Crowded(q.o.Dir, q.o.Spare); crowded {
+		return fmt.Errorf("%d MB of the disk are free, and %d MB are left to the store: %w", free/1e6, left/1e6, ErrFull)
 	}
 	return nil
 }

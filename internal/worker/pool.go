@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/inspect"
 	"spoor/internal/inspect/exe"
 	"spoor/internal/inspect/signature"
@@ -36,6 +37,7 @@ type Config struct {
 	Memory    int64            // bytes of memory a child; 512 MiB
 	Output    int64            // bytes that one inspection may say; 1 GiB
 	Scratch   string           // a folder on a disk with room for Limits.Bytes a child; the system's for temporary files
+	Spare     int64            // of the disk of Scratch, left to others; a twentieth of it and 1 GiB at most when 0
 	Trust     *signature.Trust // to begin with; see [Pool.SetTrust]
 	Passwords []string         // tried on encrypted members
 	Patterns  *exe.Patterns    // of packers, beside those that are built in; may be nil
@@ -329,6 +331,7 @@ func (c *child) kill() {
 var (
 	errTooLong = errors.New("too long")
 	errTooMuch = errors.New("too much output")
+	errCrowded = errors.New("too little room on the disk of scratch")
 	errEnded   = errors.New("the worker has ended")
 )
 
@@ -341,6 +344,9 @@ var errAgain = errors.New("again")
 // inspect has one file inspected.
 func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, error) {
 	var r Result
+	limited, crowded := context.WithCancelCause(limited)
+	defer crowded(nil)
+	go c.watchScratch(limited, crowded)
 	killed := context.AfterFunc(limited, func() { _ = c.cmd.Process.Kill() })
 	defer killed()
 	stop := func(why error) (Result, error) {
@@ -348,8 +354,8 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 			c.kill()
 			return r, ctx.Err()
 		}
-		if context.Cause(limited) == errTooLong {
-			why = errTooLong
+		if cause := context.Cause(limited); cause == errTooLong || cause == errCrowded {
+			why = cause
 		}
 		if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) || errors.Is(why, syscall.ECONNRESET) || errors.Is(why, syscall.EPIPE) || errors.Is(why, fs.ErrNotExist) {
 			select {
@@ -450,6 +456,32 @@ func (c *child) inspect(ctx, limited context.Context, i *inspection) (Result, er
 	}
 }
 
+// watchScratch calls crowded when the disk of scratch has less room than is left to others and this child holds some of it, until ctx ends.
+func (c *child) watchScratch(ctx context.Context, crowded func(error)) {
+	every := time.NewTicker(100 * time.Millisecond)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+		var held int64
+		for _, f := range c.scratch {
+			if info, err := f.Stat(); err == nil {
+				held += info.Size()
+			}
+		}
+		if held <= keptScratch {
+			continue
+		}
+		if _, _, full := durable.Crowded(cmp.Or(c.c.Scratch, os.TempDir()), c.c.Spare); full {
+			crowded(errCrowded)
+			return
+		}
+	}
+}
+
 // told reports whether a fact is of a kind that bytes tell: a child that foreign bytes have taken over says nothing of hosts or feeds.
 func told(f intel.Fact) bool {
 	switch t := f.(type) {
@@ -486,6 +518,8 @@ func (c *child) why(err error) string {
 	switch {
 	case errors.Is(err, errTooLong):
 		return fmt.Sprintf("%s of time", c.c.Limits.Time)
+	case errors.Is(err, errCrowded):
+		return "no room in the scratch folder for large members: what is free of its disk is left to others; give it more, or another by --scratch"
 	case errors.Is(err, errTooMuch):
 		return fmt.Sprintf("%d MiB of output", c.c.Output>>20)
 	case strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory"), strings.HasPrefix(said, "SIGSEGV"):

@@ -267,6 +267,21 @@ func TestEncryptedRAR(t *testing.T) {
 }
 
 // TestRestart: a child that dies of one reading costs that reading, and nothing else: nothing is told twice, and what follows is told.
+// TestCrowdedScratch: what unpacks to much does not take what is left of the disk to others.
+func TestCrowdedScratch(t *testing.T) {
+	bomb := bytes.Repeat(gzipped(make([]byte, 16<<20)), 256) // 4 GiB
+	for name, want := range map[string]string{"bomb": "no room in the scratch folder for large members: ", "small": ""} {
+		content := bomb
+		if name == "small" {
+			content = gzipped(make([]byte, 16<<20))
+		}
+		r, _ := gather(t, newTestPool(t, Config{Spare: 1 << 62}, "-child"), write(t, string(content)), name)
+		if want == "" && r.Stopped != "" || !strings.HasPrefix(r.Stopped, want) {
+			t.Errorf("%s: stopped: %q", name, r.Stopped)
+		}
+	}
+}
+
 func TestRestart(t *testing.T) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
