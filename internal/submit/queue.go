@@ -3,6 +3,7 @@ package submit
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,6 +148,11 @@ func Open(o Options) (*Queue, error) {
 		}
 	}
 	if o.Keep != "" {
+		keep, err := filepath.EvalSymlinks(o.Keep) // a link to a larger disk; below it none is followed
+		if err != nil {
+			return nil, fmt.Errorf("making a folder for submitted files: %w", err)
+		}
+		o.Keep = keep
 		unfinished, _ := filepath.Glob(filepath.Join(o.Keep, "*", newPrefix+"*"))
 		for _, n := range unfinished {
 			_ = os.Remove(n) // a copy that was cut off; its file still waits
@@ -189,7 +195,8 @@ const (
 func (q *Queue) bytesPath(id string) string { return filepath.Join(q.o.Dir, id+bytesSuffix) }
 func (q *Queue) entryPath(id string) string { return filepath.Join(q.o.Dir, id+entrySuffix) }
 
-// load finds what waits. An entry is written before its bytes get their name, so bytes without an entry are nobody's.
+// load finds what waits. An entry is written before its bytes get their name, so bytes without an entry are nobody's. A link is nothing that a queue
+// writes, and would have a file read that nobody submitted.
 func (q *Queue) load() error {
 	durable.RemoveUnfinished(q.o.Dir)
 	names, err := os.ReadDir(q.o.Dir)
@@ -207,17 +214,25 @@ func (q *Queue) load() error {
 			}
 			continue
 		}
-		if _, err := os.Stat(q.bytesPath(id)); errors.Is(err, fs.ErrNotExist) {
+		info, statErr := os.Lstat(q.bytesPath(id))
+		if errors.Is(statErr, fs.ErrNotExist) {
 			_ = os.Remove(q.entryPath(id)) // a submission that was not acknowledged
 			continue
 		}
 		e := &entry{id: id, state: Waiting, done: make(chan struct{})}
-		b, err := os.ReadFile(q.entryPath(id))
+		var b []byte
+		switch {
+		case statErr != nil:
+			err = statErr
+		case !n.Type().IsRegular() || !info.Mode().IsRegular():
+			err = errNotOurs
+		default:
+			b, err = os.ReadFile(q.entryPath(id))
+		}
 		if err == nil {
 			err = json.Unmarshal(b, e)
 		}
-		info, statErr := os.Stat(q.bytesPath(id))
-		if err = errors.Join(err, statErr); err != nil || e.id != idOf(e.File, e.Marking) || info.Size() != e.Size {
+		if err != nil || e.id != idOf(e.File, e.Marking) || info.Size() != e.Size {
 			q.o.Log.Error("a file that waited cannot be taken up and is left where it is", "file", q.entryPath(id), "error", err)
 			continue
 		}
@@ -231,6 +246,9 @@ func (q *Queue) load() error {
 	}
 	return nil
 }
+
+// errNotOurs is a link, or what else is neither a file nor a folder, in the place of one.
+var errNotOurs = errors.New("it is a link or a device")
 
 func idOf(f intel.Hashes, m intel.Marking) string {
 	return f.SHA256.String() + "-" + fmt.Sprint(uint8(m))
@@ -585,7 +603,7 @@ func (q *Queue) one(ctx context.Context, e *entry, extra bool) (outcome string, 
 		}
 		return "stopped", record(ctx, q.o.Recorder, said...)
 	}
-	f, err := os.Open(q.bytesPath(e.id))
+	f, err := openFile(q.bytesPath(e.id))
 	if err != nil {
 		return "", err
 	}
@@ -600,6 +618,26 @@ func (q *Queue) one(ctx context.Context, e *entry, extra bool) (outcome string, 
 		q.o.Log.Warn("inspection stopped", "file", e.File.SHA256.String(), "reason", r.Stopped)
 	}
 	return outcome, nil
+}
+
+// openFile opens a regular file.
+func openFile(path string) (*os.File, error) {
+	before, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", path, errNotOurs)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if now, err := f.Stat(); err != nil || !os.SameFile(before, now) {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, errNotOurs)
+	}
+	return f, nil
 }
 
 // release lets the bytes of an inspected file go, or lays them where they are kept. What fails is told in the log and costs only the bytes.
@@ -622,6 +660,9 @@ func (q *Queue) release(e *entry) {
 func keep(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
+	}
+	if info, err := os.Lstat(filepath.Dir(to)); err != nil || !info.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s: %w", filepath.Dir(to), errNotOurs))
 	}
 	now := time.Now()
 	if err := os.Chtimes(from, now, now); err != nil {
@@ -660,11 +701,14 @@ func (q *Queue) Kept(h intel.Hash) string {
 	return filepath.Join(q.o.Keep, s[:2], s)
 }
 
-// sweep removes what has been kept long enough.
+// sweep removes what has been kept long enough, and nothing else that somebody has in the folder.
 func (q *Queue) sweep(now time.Time) {
 	err := filepath.WalkDir(q.o.Keep, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
+		}
+		if h, err := intel.ParseHash(entry.Name()); err != nil || len(h.Bytes()) != sha256.Size || path != q.Kept(h) {
+			return nil
 		}
 		info, err := entry.Info()
 		if err != nil {

@@ -415,6 +415,72 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestLinks: where somebody has laid links into the folders, no other file is read, and none is laid elsewhere.
+func TestLinks(t *testing.T) {
+	kept, elsewhere, secret := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	link := filepath.Join(t.TempDir(), "kept")
+	if err := errors.Join(os.WriteFile(secret, []byte("keep me"), 0o600), os.Symlink(kept, link)); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, func(o *Options) { o.Keep, o.KeepFor = link, time.Hour })
+	bytesAt := func(ticket Ticket) string { return b.bytesPath(idOf(ticket.File, 0)) }
+
+	// In the place of a folder of the first byte.
+	ticket := b.submit(t, "keep me", "x")
+	first := filepath.Dir(b.Kept(ticket.File.SHA256))
+	if err := os.Symlink(elsewhere, first); err != nil {
+		t.Fatal(err)
+	}
+	stop := b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	stop()
+	for _, dir := range []string{elsewhere, b.o.Dir} {
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("in %s: %v %v", dir, left, err)
+		}
+	}
+
+	// In the place of the bytes, while the server runs and before it starts.
+	ticket = b.submit(t, "keep me, too", "x")
+	if err := errors.Join(os.Remove(bytesAt(ticket)), os.Symlink(secret, bytesAt(ticket))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.one(t.Context(), b.take(false), false); !errors.Is(err, errNotOurs) {
+		t.Errorf("a link is read: %v", err)
+	}
+	if err := os.WriteFile(secret, []byte("keep me, TOO"), 0o600); err != nil { // of the size that the entry says
+		t.Fatal(err)
+	}
+	b.open(t)
+	if _, ok := b.State(ticket.File.SHA256, intel.TLPRed); ok {
+		t.Error("a link is taken up")
+	}
+
+	// A folder that is itself a link is kept in, and swept; what is not ours stays there.
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	ticket = b.submit(t, "another", "x")
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	s := ticket.File.SHA256.String()
+	mine, theirs := filepath.Join(kept, s[:2], s), filepath.Join(kept, "notes.txt")
+	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.sweep(time.Now().Add(59 * time.Minute))
+	if _, err := os.Stat(mine); err != nil {
+		t.Errorf("not kept: %v", err)
+	}
+	b.sweep(time.Now().Add(61 * time.Minute))
+	if _, err := os.Stat(mine); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there after its time: %v", err)
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Errorf("what somebody else laid there is gone: %v", err)
+	}
+}
+
 // TestKeepEnds: whatever moment the server ends at, what is kept is whole, and nothing is left that belongs to nobody.
 func TestKeepEnds(t *testing.T) {
 	keep := filepath.Join(t.TempDir(), "kept")
