@@ -267,6 +267,34 @@ func TestEncryptedRAR(t *testing.T) {
 }
 
 // TestRestart: a child that dies of one reading costs that reading, and nothing else: nothing is told twice, and what follows is told.
+// TestExtra: a file gets a child beyond their number while all are at others, and the child ends with it.
+func TestExtra(t *testing.T) {
+	p := newTestPool(t, Config{Workers: 1}, "-child")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	small, tried := write(t, "small"), false
+	_, err := p.Inspect(ctx, write(t, "long"), Job{Now: now}, func(intel.Observation) error {
+		if tried {
+			return nil
+		}
+		tried = true
+		var told int
+		r, err := p.Inspect(ctx, small, Job{Now: now, Extra: true}, func(intel.Observation) error { told++; return nil })
+		if err == nil && (r.Stopped != "" || told == 0) {
+			err = fmt.Errorf("%d observations, stopped: %q", told, r.Stopped)
+		}
+		return err
+	})
+	if err != nil || !tried {
+		t.Errorf("beside a file that has the only worker: %v", err)
+	}
+	if c := <-p.slots; c == nil || c.dead() {
+		t.Error("the only worker has gone")
+	} else {
+		p.slots <- c
+	}
+}
+
 // TestCrowdedScratch: what unpacks to much does not take what is left of the disk to others.
 func TestCrowdedScratch(t *testing.T) {
 	bomb := bytes.Repeat(gzipped(make([]byte, 16<<20)), 256) // 4 GiB
