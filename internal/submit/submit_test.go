@@ -448,7 +448,8 @@ func TestLinks(t *testing.T) {
 	if _, err := b.one(t.Context(), b.take(false), false); !errors.Is(err, errNotOurs) {
 		t.Errorf("a link is read: %v", err)
 	}
-	if err := os.WriteFile(secret, []byte("keep me, TOO"), 0o600); err != nil { // of the size that the entry says
+	size12 := "../../secret" // as the entry says
+	if err := errors.Join(os.Remove(bytesAt(ticket)), os.Symlink(size12, bytesAt(ticket))); err != nil {
 		t.Fatal(err)
 	}
 	b.open(t)
@@ -464,9 +465,11 @@ func TestLinks(t *testing.T) {
 	b.run(t)
 	b.Wait(t.Context(), ticket.File.SHA256)
 	s := ticket.File.SHA256.String()
-	mine, theirs := filepath.Join(kept, s[:2], s), filepath.Join(kept, "notes.txt")
-	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
-		t.Fatal(err)
+	mine, theirs := filepath.Join(kept, s[:2], s), []string{filepath.Join(kept, "notes.txt"), filepath.Join(kept, s)}
+	for _, name := range theirs {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.sweep(time.Now().Add(59 * time.Minute))
 	if _, err := os.Stat(mine); err != nil {
@@ -476,8 +479,10 @@ func TestLinks(t *testing.T) {
 	if _, err := os.Stat(mine); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("there after its time: %v", err)
 	}
-	if _, err := os.Stat(theirs); err != nil {
-		t.Errorf("what somebody else laid there is gone: %v", err)
+	for _, name := range theirs {
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("what somebody else laid there is gone: %v", err)
+		}
 	}
 }
 
