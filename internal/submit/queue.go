@@ -121,6 +121,7 @@ type Queue struct {
 	bytes   int64                    // of those that wait
 	ended   uint64                   // inspections, since the start
 	coming  int64                    // bytes of those that are being received
+	held    map[string]int64         // bytes of each account's, of both
 	more    chan struct{}            // something waits
 	had     map[string]time.Duration // what workers have lately spent on each account's files; halved every while
 	halved  time.Time                // the last time that it was
@@ -158,7 +159,7 @@ func Open(o Options) (*Queue, error) {
 			_ = os.Remove(n) // a copy that was cut off; its file still waits
 		}
 	}
-	q := &Queue{o: o, waiting: map[string]*entry{}, had: map[string]time.Duration{}, halved: time.Now(), more: make(chan struct{}, o.Workers),
+	q := &Queue{o: o, waiting: map[string]*entry{}, held: map[string]int64{}, had: map[string]time.Duration{}, halved: time.Now(), more: make(chan struct{}, o.Workers),
 		inspected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spoor_inspections_total", Help: "Inspections of submitted files, by outcome."}, []string{"outcome"})}
 	q.depth = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spoor_inspections_waiting", Help: "Submitted files that wait for their inspection or are at it."}, func() float64 {
 		q.mu.Lock()
@@ -239,6 +240,7 @@ func (q *Queue) load() error {
 		q.waiting[id] = e
 		q.order = append(q.order, e)
 		q.bytes += e.Size
+		q.hold(e.Account, e.Size)
 	}
 	slices.SortStableFunc(q.order, func(a, b *entry) int { return a.At.Compare(b.At) })
 	for range min(len(q.order), cap(q.more)) {
@@ -271,8 +273,9 @@ func (q *Queue) room() error {
 
 // incoming counts the bytes of a file as they come, so that many that come at once cannot be more than the disk was meant for.
 type incoming struct {
-	q *Queue
-	n int64
+	q       *Queue
+	account string
+	n       int64
 }
 
 // Write implements [io.Writer].
@@ -284,7 +287,8 @@ func (i *incoming) Write(p []byte) (int, error) {
 	defer i.q.mu.Unlock()
 	i.n += int64(len(p))
 	i.q.coming += int64(len(p))
-	if i.q.bytes+i.q.coming > i.q.o.MaxBytes+MaxFile {
+	i.q.hold(i.account, int64(len(p)))
+	if i.q.bytes+i.q.coming > i.q.o.MaxBytes+MaxFile || i.q.held[i.account] > i.q.o.MaxBytes/2+MaxFile {
 		return 0, ErrFull
 	}
 	return len(p), nil
@@ -294,20 +298,27 @@ func (i *incoming) done() {
 	i.q.mu.Lock()
 	defer i.q.mu.Unlock()
 	i.q.coming -= i.n
+	i.q.hold(i.account, -i.n)
+}
+
+// hold counts bytes of an account. The caller holds q.mu.
+func (q *Queue) hold(account string, n int64) {
+	if q.held[account] += n; q.held[account] == 0 {
+		delete(q.held, account)
+	}
 }
 
 // full reports whether no more is taken in, of this account or of any.
 func (q *Queue) full(account string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	bytes, files := int64(0), 0
+	files := 0
 	for _, e := range q.order {
 		if e.Account == account {
-			bytes += e.Size
 			files++
 		}
 	}
-	return q.bytes >= q.o.MaxBytes || len(q.order) >= maxWaiting || bytes > q.o.MaxBytes/2 || files >= maxWaiting/2
+	return q.bytes >= q.o.MaxBytes || len(q.order) >= maxWaiting || q.held[account] > q.o.MaxBytes/2 || files >= maxWaiting/2
 }
 
 // Submit takes a file in. When it returns without an error the file stands on disk, and will be inspected also after a crash. A file that has
@@ -330,7 +341,7 @@ func (q *Queue) Submit(ctx context.Context, r io.Reader, s Submission) (t Ticket
 		}
 	}()
 	h := inspect.NewHasher()
-	coming := &incoming{q: q}
+	coming := &incoming{q: q, account: s.Account}
 	defer coming.done()
 	n, err := io.CopyBuffer(io.MultiWriter(coming, f, h), struct{ io.Reader }{io.LimitReader(r, MaxFile+1)}, make([]byte, 256<<10))
 	t.File, t.Size = h.Sum()
@@ -405,6 +416,7 @@ func (q *Queue) add(e *entry, file string, ended uint64) (bool, error) {
 	q.waiting[e.id] = e
 	q.order = append(q.order, e)
 	q.bytes += e.Size
+	q.hold(e.Account, e.Size)
 	q.wake()
 	return true, nil
 }
@@ -579,6 +591,7 @@ func (q *Queue) inspect(ctx context.Context, e *entry, extra bool) bool {
 	delete(q.waiting, e.id)
 	q.order = slices.DeleteFunc(q.order, func(x *entry) bool { return x == e })
 	q.bytes -= e.Size
+	q.hold(e.Account, -e.Size)
 	q.had[e.Account] += time.Since(e.begun)
 	q.ended++
 	close(e.done)

@@ -359,6 +359,55 @@ func TestLongFiles(t *testing.T) {
 	}
 }
 
+// TestManyAtOnce: files that one account sends at the same time are no more than may wait of it, and leave others their room.
+func TestManyAtOnce(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.MaxBytes = 10 * MaxFile })
+	piece := make([]byte, MaxFile/4)
+	var all []*incoming
+	took := func(account string, files int) (n int) {
+		for range files {
+			i := &incoming{q: b.Queue, account: account}
+			all = append(all, i)
+			for range 4 {
+				if _, err := i.Write(piece); err != nil {
+					if !errors.Is(err, ErrFull) {
+						t.Fatal(err)
+					}
+					return n
+				}
+				n++
+			}
+		}
+		return n
+	}
+	if got, want := took("a", 12), 4*6; got != want { // half, and the file that came to it
+		t.Errorf("%d quarters of files of one account, want %d", got, want)
+	}
+	if !b.full("a") || b.full("b") {
+		t.Errorf("full for a %v, for b %v", b.full("a"), b.full("b"))
+	}
+	if got := took("b", 1); got != 4 {
+		t.Errorf("%d quarters of another account's file", got)
+	}
+	for _, i := range all {
+		i.done()
+	}
+	if len(b.held) != 0 || b.coming != 0 || b.full("a") {
+		t.Errorf("held when all have gone: %v, %d", b.held, b.coming)
+	}
+	ticket := b.submit(t, "hello", "x")
+	b.open(t) // counted also after a restart
+	if b.held[""] != 5 {
+		t.Errorf("held %v", b.held)
+	}
+	b.run(t)
+	b.Wait(t.Context(), ticket.File.SHA256)
+	if b.mu.Lock(); len(b.held) != 0 {
+		t.Errorf("held when it is inspected: %v", b.held)
+	}
+	b.mu.Unlock()
+}
+
 func TestLimits(t *testing.T) {
 	b := newBench(t, func(o *Options) { o.MaxBytes = 3 })
 	if _, err := b.Submit(t.Context(), zeros{}, Submission{Name: "x"}); !errors.Is(err, ErrTooLarge) {
