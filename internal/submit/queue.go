@@ -107,7 +107,7 @@ type entry struct {
 const (
 	maxWaiting  = 100_000 // files, however small
 	maxAttempts = 3
-	while       = 10 * time.Minute // that what an account had is remembered; as long as one file may take
+	halfLife    = 10 * time.Minute // of what an account had; as long as one file may take
 	longTaken   = 5 * time.Second  // by each of all workers, and others get one more
 )
 
@@ -123,7 +123,7 @@ type Queue struct {
 	coming  int64                    // bytes of those that are being received
 	held    map[string]int64         // bytes of each account's, of both
 	more    chan struct{}            // something waits
-	had     map[string]time.Duration // what workers have lately spent on each account's files; halved every while
+	had     map[string]time.Duration // what workers have lately spent on each account's files; halved every halfLife
 	halved  time.Time                // the last time that it was
 
 	inspected *prometheus.CounterVec
@@ -528,7 +528,7 @@ func (q *Queue) take(extra bool) (next *entry) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for ; now.Sub(q.halved) >= while; q.halved = q.halved.Add(while) {
+	for ; now.Sub(q.halved) >= halfLife; q.halved = q.halved.Add(halfLife) {
 		for account, d := range q.had {
 			if q.had[account] = d / 2; d < time.Second {
 				delete(q.had, account)

@@ -352,7 +352,7 @@ func TestLongFiles(t *testing.T) {
 	}
 	// And all that is forgotten in time.
 	b.mu.Lock()
-	b.halved = b.halved.Add(-20 * while)
+	b.halved = b.halved.Add(-20 * halfLife)
 	b.mu.Unlock()
 	if b.take(false); len(b.had) != 0 {
 		t.Errorf("remembered after hours: %v", b.had)
