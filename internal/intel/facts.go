@@ -41,8 +41,8 @@ type Related struct {
 	Hash Hash   // its strongest known hash; zero when it is known by path and name alone
 	Path string // where it was in the latest observation that says; of a container, where in it the file is
 	Name string // as Path
-	Weak bool  // every observation of it was a weak match
-	Head *Head // what a verdict on it needs; never nil when Hash is not zero
+	Weak bool   // every observation of it was a weak match
+	Head *Head  // what a verdict on it needs; never nil when Hash is not zero
 }
 
 // WebAddress is a URL of a relation with what is known of it.
