@@ -153,3 +153,21 @@ func (r *ring) take(p []byte) int {
 	}
 	return n
 }
+
+// valueSlots are values that are told by a symbol and some bits more.
+type valueSlots struct {
+	base  []uint32
+	extra []uint8
+}
+
+// slotsFrom makes them, from the least value on, of pairs: how many symbols have how many bits.
+func slotsFrom(least uint32, pairs ...[2]uint8) (s valueSlots) {
+	at := least
+	for _, p := range pairs {
+		for range p[0] {
+			s.base, s.extra = append(s.base, at), append(s.extra, p[1])
+			at += 1 << p[1]
+		}
+	}
+	return s
+}

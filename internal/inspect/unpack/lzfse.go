@@ -34,33 +34,15 @@ var errLZFSE = errors.New("the LZFSE data is damaged")
 // How many states the codes of a literal, a number of literals, a match's length and a distance have.
 var lzfseStates = [4]int{1024, 64, 64, 256}
 
-// lzfseSlots are values that are told by a symbol and some bits more.
-type lzfseSlots struct {
-	base  []int32
-	extra []uint8
-}
-
-// lzfseSlotsOf makes them of pairs: how many symbols have how many bits.
-func lzfseSlotsOf(pairs ...[2]uint8) (s lzfseSlots) {
-	at := int32(0)
-	for _, p := range pairs {
-		for range p[0] {
-			s.base, s.extra = append(s.base, at), append(s.extra, p[1])
-			at += 1 << p[1]
-		}
-	}
-	return s
-}
-
 var (
-	lzfseL = lzfseSlotsOf([2]uint8{16, 0}, [2]uint8{1, 2}, [2]uint8{1, 3}, [2]uint8{1, 5}, [2]uint8{1, 8})
-	lzfseM = lzfseSlotsOf([2]uint8{16, 0}, [2]uint8{1, 3}, [2]uint8{1, 5}, [2]uint8{1, 8}, [2]uint8{1, 11})
-	lzfseD = func() lzfseSlots {
+	lzfseL = slotsFrom(0, [2]uint8{16, 0}, [2]uint8{1, 2}, [2]uint8{1, 3}, [2]uint8{1, 5}, [2]uint8{1, 8})
+	lzfseM = slotsFrom(0, [2]uint8{16, 0}, [2]uint8{1, 3}, [2]uint8{1, 5}, [2]uint8{1, 8}, [2]uint8{1, 11})
+	lzfseD = func() valueSlots {
 		var pairs [][2]uint8
 		for n := range uint8(16) {
 			pairs = append(pairs, [2]uint8{4, n})
 		}
-		return lzfseSlotsOf(pairs...)
+		return slotsFrom(0, pairs...)
 	}()
 )
 
@@ -73,7 +55,7 @@ type lzfseState struct {
 }
 
 // lzfseCode makes the states of a code of how often its symbols occur; slots is nil when the symbols are the values.
-func lzfseCode(states []lzfseState, freqs []uint16, total int, slots *lzfseSlots) ([]lzfseState, error) {
+func lzfseCode(states []lzfseState, freqs []uint16, total int, slots *valueSlots) ([]lzfseState, error) {
 	states = states[:0]
 	for symbol, f := range freqs {
 		if f == 0 {
@@ -85,7 +67,7 @@ func lzfseCode(states []lzfseState, freqs []uint16, total int, slots *lzfseSlots
 		}
 		s := lzfseState{value: int32(symbol)}
 		if slots != nil {
-			s.value, s.extra = slots.base[symbol], slots.extra[symbol]
+			s.value, s.extra = int32(slots.base[symbol]), slots.extra[symbol]
 		}
 		// Each of the n states leads to a share of all: the first ones to one of 2^k, the rest to one of half of that.
 		k := bits.Len(uint(total)) - bits.Len(uint(n)) // total is a power of two
@@ -459,7 +441,7 @@ func (z *lzfseReader) tables(freqs *[lzfseFreqs]uint16) error {
 	)
 	for i, part := range []struct {
 		from, to int
-		slots    *lzfseSlots
+		slots    *valueSlots
 	}{{104, 360, nil}, {0, 20, &lzfseL}, {20, 40, &lzfseM}, {40, 104, &lzfseD}} {
 		if z.codes[i], err = lzfseCode(z.codes[i], freqs[part.from:part.to], lzfseStates[i], part.slots); err != nil {
 			return err

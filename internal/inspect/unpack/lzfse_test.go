@@ -196,7 +196,7 @@ func packLZFSE(in []byte, kind string) (out []byte) {
 		}
 		var values [][3]int32
 		counts := [4][]int{make([]int, 256), make([]int, 20), make([]int, 20), make([]int, 64)}
-		slots := [4]*lzfseSlots{nil, &lzfseL, &lzfseM, &lzfseD}
+		slots := [4]*valueSlots{nil, &lzfseL, &lzfseM, &lzfseD}
 		for _, c := range literals {
 			counts[0][c]++
 		}
@@ -214,7 +214,7 @@ func packLZFSE(in []byte, kind string) (out []byte) {
 			values = append(values, v)
 			for i, v := range v {
 				slot := 0
-				for slot+1 < len(slots[i+1].base) && slots[i+1].base[slot+1] <= v {
+				for slot+1 < len(slots[i+1].base) && int32(slots[i+1].base[slot+1]) <= v {
 					slot++
 				}
 				counts[i+1][slot]++

@@ -13,30 +13,11 @@ import (
 
 var errLZMS = errors.New("the LZMS data is damaged")
 
-// lzmsSlots are values that are told by a symbol and some bits more: base has one more than there are.
-type lzmsSlots struct {
-	base  []uint32
-	extra []uint8
-}
-
-// lzmsSlotsOf makes them of pairs: how many symbols have how many bits.
-func lzmsSlotsOf(pairs ...[2]uint8) (s lzmsSlots) {
-	at := uint32(1)
-	for _, p := range pairs {
-		for range p[0] {
-			s.base, s.extra = append(s.base, at), append(s.extra, p[1])
-			at += 1 << p[1]
-		}
-	}
-	s.base = append(s.base, at)
-	return s
-}
-
 var (
-	lzmsDistances = lzmsSlotsOf([2]uint8{8, 0}, [2]uint8{9, 2}, [2]uint8{7, 3}, [2]uint8{10, 4}, [2]uint8{15, 5}, [2]uint8{15, 6}, [2]uint8{20, 7}, [2]uint8{20, 8},
+	lzmsDistances = slotsFrom(1, [2]uint8{8, 0}, [2]uint8{9, 2}, [2]uint8{7, 3}, [2]uint8{10, 4}, [2]uint8{15, 5}, [2]uint8{15, 6}, [2]uint8{20, 7}, [2]uint8{20, 8},
 		[2]uint8{30, 9}, [2]uint8{33, 10}, [2]uint8{40, 11}, [2]uint8{42, 12}, [2]uint8{45, 13}, [2]uint8{60, 14}, [2]uint8{73, 15}, [2]uint8{80, 16}, [2]uint8{85, 17},
 		[2]uint8{95, 18}, [2]uint8{105, 19}, [2]uint8{6, 20}, [2]uint8{1, 30})
-	lzmsLengths = lzmsSlotsOf([2]uint8{26, 0}, [2]uint8{4, 1}, [2]uint8{6, 2}, [2]uint8{4, 3}, [2]uint8{5, 4}, [2]uint8{2, 5}, [2]uint8{1, 6}, [2]uint8{1, 7}, [2]uint8{1, 8},
+	lzmsLengths = slotsFrom(1, [2]uint8{26, 0}, [2]uint8{4, 1}, [2]uint8{6, 2}, [2]uint8{4, 3}, [2]uint8{5, 4}, [2]uint8{2, 5}, [2]uint8{1, 6}, [2]uint8{1, 7}, [2]uint8{1, 8},
 		[2]uint8{1, 9}, [2]uint8{1, 10}, [2]uint8{1, 16}, [2]uint8{1, 30})
 )
 
@@ -245,7 +226,7 @@ func (d *lzmsDecoder) symbol(c *lzmsCode) (int, error) {
 	return s, nil
 }
 
-func (d *lzmsDecoder) value(c *lzmsCode, slots *lzmsSlots) (uint64, error) {
+func (d *lzmsDecoder) value(c *lzmsCode, slots *valueSlots) (uint64, error) {
 	s, err := d.symbol(c)
 	if err != nil {
 		return 0, err
